@@ -1,0 +1,1 @@
+"""One chip: its cores, memory, number formats, ops and clock."""

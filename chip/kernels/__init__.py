@@ -1,0 +1,1 @@
+"""Compiled hot loops of a chip, with numpy fallbacks."""

@@ -1,0 +1,1 @@
+"""Collectives as explicit schedules that are executed and timed."""

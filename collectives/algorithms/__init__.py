@@ -1,0 +1,1 @@
+"""Algorithms: each makes the schedule of a collective."""

@@ -1,0 +1,1 @@
+"""Ethernet between chips: boxes, routes, links and transports."""

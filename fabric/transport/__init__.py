@@ -1,0 +1,1 @@
+"""Carrying frames between chips: shared memory on a host, ZeroMQ between hosts."""

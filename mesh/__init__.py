@@ -1,0 +1,1 @@
+"""Opening a mesh: one Ray actor a chip, placements and programs."""

@@ -1,0 +1,1 @@
+"""Tensor-parallel language models over a mesh."""

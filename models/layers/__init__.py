@@ -1,0 +1,1 @@
+"""The sharded layers of a Llama decoder."""
