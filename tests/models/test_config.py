@@ -1,0 +1,142 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshtwin.models.config import LlamaConfig, RopeScaling
+from meshtwin.models.errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedModel
+
+from .tiny import hf_config, tiny_config
+
+LLAMA3 = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+def changed(**changes: Any) -> dict[str, Any]:
+    """A sound config.json with some fields changed; None removes one."""
+    config = {**hf_config(tiny_config()), **changes}
+    return {key: value for key, value in config.items() if value is not None}
+
+
+def write(folder: Path, config: object, generation: object = None) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    if generation is not None:
+        (folder / "generation_config.json").write_text(json.dumps(generation))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        tiny_config(),
+        tiny_config(head_dim=16, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
+        tiny_config(num_kv_heads=4, rope_theta=5e5, eos_token_ids=(2, 5), bos_token_ids=(1,)),
+        tiny_config(rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32), dtype="bfloat16"),
+    ],
+)
+def test_a_config_written_for_transformers_is_read_back(
+    tmp_path: Path, config: LlamaConfig
+) -> None:
+    assert LlamaConfig.from_folder(write(tmp_path, hf_config(config))) == config
+
+
+def test_fields_that_are_left_out_have_the_defaults_of_transformers() -> None:
+    config = LlamaConfig.from_hf(
+        changed(num_key_value_heads=None, head_dim=None, rms_norm_eps=None, torch_dtype=None)
+    )
+    assert (config.num_kv_heads, config.head_dim) == (4, 8)
+    assert (config.rms_norm_eps, config.dtype) == (1e-6, "float32")
+
+
+def test_rope_parameters_of_transformers_5_are_read() -> None:
+    fields = changed(
+        rope_theta=None, rope_parameters={**LLAMA3, "rope_theta": 5e5}, dtype="bfloat16"
+    )
+    config = LlamaConfig.from_hf(fields)
+    assert config.rope_theta == 5e5
+    assert config.rope_scaling == RopeScaling(8.0, 1.0, 4.0, 8192)
+    assert config.dtype == "bfloat16"
+
+
+@pytest.mark.parametrize("scaling", [{"type": "default"}, {"rope_type": "default"}, {}])
+def test_default_rope_scaling_is_none(scaling: dict[str, Any]) -> None:
+    assert LlamaConfig.from_hf(changed(rope_scaling=scaling)).rope_scaling is None
+
+
+def test_the_generation_config_decides_where_a_text_ends(tmp_path: Path) -> None:
+    folder = write(tmp_path, changed(eos_token_id=2), {"eos_token_id": [7, 8]})
+    assert LlamaConfig.from_folder(folder).eos_token_ids == (7, 8)
+    folder = write(tmp_path, changed(eos_token_id=2), {"eos_token_id": None})
+    assert LlamaConfig.from_folder(folder).eos_token_ids == (2,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"architectures": ["BertModel"]}, "BertModel"),
+        ({"architectures": None, "model_type": "mamba"}, "mamba"),
+        ({"hidden_act": "gelu"}, "gelu"),
+        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "yarn"),
+        ({"quantization_config": {"bits": 4}}, "quantised"),
+    ],
+)
+def test_what_is_not_built_here_is_named_with_what_is(
+    tmp_path: Path, changes: dict[str, Any], word: str
+) -> None:
+    with pytest.raises(UnsupportedModel, match=word) as caught:
+        LlamaConfig.from_folder(write(tmp_path, changed(**changes)))
+    assert caught.value.supported
+    assert caught.value.supported[0] in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"hidden_size": None}, "hidden_size"),
+        ({"hidden_size": "big"}, "hidden_size"),
+        ({"num_hidden_layers": 0}, "num_layers"),
+        ({"num_attention_heads": 0}, "num_heads"),
+        ({"num_key_value_heads": 3}, "num_kv_heads"),
+        ({"head_dim": 7}, "head_dim"),
+        ({"vocab_size": True}, "vocab_size"),
+        ({"rms_norm_eps": -1.0}, "rms_norm_eps"),
+        ({"rope_theta": float("inf")}, "rope_theta"),
+        ({"rope_theta": 10**400}, "rope_theta"),
+        ({"rope_scaling": "llama3"}, "rope_scaling"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor"),
+        ({"rope_scaling": {**LLAMA3, "low_freq_factor": 4.0}}, "low_freq_factor"),
+        ({"rope_scaling": {**LLAMA3, "factor": 0.5}}, "factor"),
+        ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
+        ({"eos_token_id": [2, -1]}, "eos_token_id"),
+        ({"torch_dtype": "int8"}, "int8"),
+    ],
+)
+def test_an_impossible_field_is_named(tmp_path: Path, changes: dict[str, Any], word: str) -> None:
+    with pytest.raises(CorruptCheckpoint, match=word):
+        LlamaConfig.from_folder(write(tmp_path, changed(**changes)))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "\x00", "[" * 100_000])
+def test_a_config_that_is_no_json_object_is_corrupt(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(CorruptCheckpoint, match=r"config\.json"):
+        LlamaConfig.from_folder(tmp_path)
+
+
+def test_a_folder_without_a_config_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match=r"no config\.json"):
+        LlamaConfig.from_folder(tmp_path)
+    with pytest.raises(CheckpointNotFound, match=r"no config\.json"):
+        LlamaConfig.from_folder(tmp_path / "nowhere")
+
+
+def test_a_config_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        tiny_config().hidden_size = 1  # type: ignore[misc]
