@@ -1,0 +1,91 @@
+"""What can go wrong on the way of a model to this machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..chip.errors import MeshtwinError
+from ..models.errors import nearest
+
+
+class DeployError(MeshtwinError):
+    """Something around the mesh failed: a download, a cache, a cluster."""
+
+
+class UnknownModel(DeployError):
+    """The name is none of the catalogue's, no folder and no name of the Hugging Face hub."""
+
+    def __init__(self, name: str, known: Sequence[str]) -> None:
+        super().__init__(name, tuple(known))
+        self.name, self.known = name, tuple(known)
+
+    def __str__(self) -> str:
+        return (
+            f"no model {self.name!r}; {nearest(self.name, self.known)}; "
+            "a folder (./name) or a name of the Hugging Face hub (org/name) will do too"
+        )
+
+
+class DownloadFailed(DeployError):
+    """The source could not be reached, or refused."""
+
+    def __init__(self, source: str, why: str) -> None:
+        super().__init__(source, why)
+        self.source, self.why = source, why
+
+    def __str__(self) -> str:
+        return f"{self.source} could not be downloaded: {self.why}"
+
+
+class ChecksumMismatch(DeployError):
+    """What came is not the file that the catalogue knows; it was thrown away."""
+
+    def __init__(self, name: str, expected: str, found: str) -> None:
+        super().__init__(name, expected, found)
+        self.name, self.expected, self.found = name, expected, found
+
+    def __str__(self) -> str:
+        return f"{self.name}: expected sha256 {self.expected}, found {self.found}; pull again"
+
+
+class PullBusy(DeployError):
+    """Another process has been pulling the same model for too long."""
+
+    def __init__(self, lock: str | Path, waited_s: float) -> None:
+        super().__init__(lock, waited_s)
+        self.lock, self.waited_s = lock, waited_s
+
+    def __str__(self) -> str:
+        return f"another process still holds {self.lock} after {self.waited_s:.0f} s"
+
+
+class CacheRefused(DeployError):
+    """The cache folder cannot be written: rights, or no space left."""
+
+    def __init__(self, folder: str | Path, why: str) -> None:
+        super().__init__(folder, why)
+        self.folder, self.why = folder, why
+
+    def __str__(self) -> str:
+        return f"{self.folder}: {self.why}; set MESHTWIN_CACHE to a folder with room"
+
+
+class CorruptGguf(DeployError):
+    """The file is no whole GGUF, or lacks something that a llama model needs."""
+
+    def __init__(self, path: str | Path, what: str) -> None:
+        super().__init__(path, what)
+        self.path, self.what = path, what
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+class UnsupportedGguf(DeployError):
+    """The GGUF is sound, but holds an architecture, tokenizer or tensor not converted here."""
+
+    def __init__(self, path: str | Path, what: str, supported: Sequence[str]) -> None:
+        super().__init__(path, what, tuple(supported))
+        self.path, self.what, self.supported = path, what, tuple(supported)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what} is not converted; known: {', '.join(self.supported)}"
