@@ -81,7 +81,7 @@ class Tokenizer:
         """
         try:
             return list(self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
-        except UnicodeEncodeError as error:
+        except (TypeError, UnicodeEncodeError) as error:
             raise TokenizerError(self.folder, f"the text cannot be encoded: {error}") from error
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
