@@ -84,8 +84,10 @@ def heads(x: Array, num_heads: int) -> Array:
 def rotate(config: LlamaConfig, x_NSH: Array) -> Array:
     """Turn dims i and i + H/2 of each head by the angle of its position."""
     cos_SH, sin_SH = rotary_tables(config, x_NSH.shape[1])
-    left, right = np.split(x_NSH, 2, axis=-1)
-    return x_NSH * cos_SH + np.concatenate([-right, left], axis=-1) * sin_SH
+    half = x_NSH.shape[-1] // 2
+    crossed_NSH: Array = np.concatenate([-x_NSH[..., half:], x_NSH[..., :half]], axis=-1)
+    turned_NSH: Array = x_NSH * cos_SH + crossed_NSH * sin_SH
+    return turned_NSH
 
 
 def linear(layer: dict[str, Array], name: str, x: Array) -> Array:
@@ -96,15 +98,19 @@ def linear(layer: dict[str, Array], name: str, x: Array) -> Array:
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     """x / sqrt(mean(x^2) + eps) * weight, over the last dim."""
-    return x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + np.float32(eps)) * weight
+    mean_square: Array = np.mean(x * x, axis=-1, keepdims=True)
+    normed: Array = x / np.sqrt(mean_square + np.float32(eps)) * weight
+    return normed
 
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), written so that nothing overflows."""
-    return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+    y: Array = np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * x))
+    return y
 
 
 def softmax(x: Array) -> Array:
     """exp(x) / sum(exp(x)) over the last dim, of values shifted under 0."""
-    weights = np.exp(x - x.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)
+    weights: Array = np.exp(x - x.max(axis=-1, keepdims=True))
+    shares: Array = weights / weights.sum(axis=-1, keepdims=True)
+    return shares

@@ -35,7 +35,7 @@ def checkpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Checkpoint:
 
 
 def write_shards(folder: Path, shards: list[list[str]]) -> None:
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, names in enumerate(shards, 1):
         shard = f"model-{number:05}-of-{len(shards):05}.safetensors"
         save_file({name: ARRAYS[name] for name in names}, folder / shard)

@@ -37,8 +37,7 @@ def random_weights(config: LlamaConfig, seed: int = 0) -> dict[str, npt.NDArray[
     for name, shape in weight_shapes(config).items():
         values = rng.standard_normal(shape, dtype=np.float32)
         scale = np.float32(shape[-1] ** -0.5)
-        is_norm = "norm" in name
-        weights[name] = 1 + values / 8 if is_norm else values * scale
+        weights[name] = (1 + values / 8 if "norm" in name else values * scale).astype(np.float32)
     return weights
 
 
