@@ -1,1 +1,87 @@
-"""Compiled hot loops of a chip, with numpy fallbacks."""
+"""The hot loops of a chip on numpy arrays: compiled (core.c), or else numpy (plain.py).
+
+bfloat16 numbers are 16-bit words, uint16 arrays. Every array must be C-contiguous, and `out` has
+the right shape: the ops see to both. Conversions, folds, add, mul, lookup, rms_norm and rotary give
+the same bits either way. `linear` and `attention` sum in float32 in an order of their own: core.c's
+is fixed (see there), numpy's is BLAS's.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import plain
+
+try:
+    from . import _core  # type: ignore[attr-defined, unused-ignore]
+
+    _loops: Any = _core
+    COMPILED = True
+except ImportError:
+    warnings.warn(
+        "meshtwin runs without its compiled core (meshtwin.chip.kernels._core): a decode step is "
+        "several times slower; values agree up to the order of float32 sums. "
+        "Install gcc or clang, then reinstall meshtwin.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    _loops = plain
+    COMPILED = False
+
+Array = npt.NDArray[Any]
+
+widen = _loops.widen  # (words, out float32)
+round_words = _loops.round_words  # (float32, out words)
+round_results = (
+    _loops.round_results
+)  # the same, and every NaN becomes 0x7FC0: for results of arithmetic
+add = _loops.add  # (a, b, out): words; b repeats along the leading dims of a
+mul = _loops.mul  # (a, b, out)
+lookup = _loops.lookup  # (table of 65536 words, x, out)
+rms_norm = _loops.rms_norm  # (x, weight float32, out, eps)
+rotary = _loops.rotary  # (x, cosine float32, sine float32, out, positions, width)
+linear = _loops.linear  # (x, weight, bias float32 or None, out, M, N, K): words or float32
+
+
+def attention(
+    q: Array, k: Array, v: Array, out: Array, shape: plain.AttentionShape, scale: float
+) -> None:
+    """Causal attention on words; shape = (B, N heads, K kv heads, S, capacity L, H, start)."""
+    if not COMPILED or shape[5] % plain.LANES:  # the compiled one works on whole lanes
+        plain.attention(q, k, v, out, shape, scale)
+    else:
+        _loops.attention(q, k, v, out, *shape, scale)
+
+
+def fold(
+    parts: Sequence[Array], order: Sequence[int] | None = None, out: Array | None = None
+) -> Array:
+    """Sum equal arrays in a stated order: ((parts[o0] + parts[o1]) + parts[o2]) + ...
+
+    The same bits on every machine, compiled or not; a NaN sum is the canonical quiet NaN.
+
+    Args:
+        parts: C-contiguous arrays of one shape and type: float32, uint16 (bfloat16 words, rounded
+            to nearest even at every addition), int32 or uint32 (which wrap around).
+        order: the indices of the parts to add, first to last; all of them as given if None.
+        out: where the sum goes (may be one of the parts); a new array if None.
+    """
+    chosen = list(parts) if order is None else [parts[index] for index in order]
+    if not chosen:
+        raise ValueError("fold needs one part or more, not 0")
+    if out is None:
+        out = np.empty_like(chosen[0])
+    kind = out.dtype
+    if kind == np.float32 or kind == np.uint16:
+        _loops.fold(chosen, out, kind == np.float32)
+        return out
+    if kind.kind not in "iu":
+        raise ValueError(f"fold of {kind} (expected float32, uint16 words or integers)")
+    total = chosen[0].copy()
+    for part in chosen[1:]:
+        total += part
+    out[...] = total
+    return out

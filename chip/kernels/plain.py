@@ -1,0 +1,164 @@
+"""The loops of core.c in numpy: used where the extension is missing, and as its oracle in tests.
+
+bfloat16 numbers are 16-bit words (`Words`); every sum and product is float32. Conversions, folds,
+add, mul, rms_norm and rotary give the same bits as core.c: each float32 operation and its order are
+defined (see core.c). `linear` and `attention` use numpy's matrix product, whose order of summing is
+BLAS's own, so they agree with core.c to float32 rounding only.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint16]
+Floats = npt.NDArray[np.float32]
+Array = npt.NDArray[Any]
+
+AttentionShape = tuple[int, int, int, int, int, int, int]  # B, N, K, S, L, H, start
+
+LANES = 16
+BLOCK_BYTES = 1 << 20  # float32 bytes of weights widened at a time
+
+
+def widen(words: Words, out: Floats) -> None:
+    """Convert bfloat16 words to float32 (exact)."""
+    bits = out.view(np.uint32)
+    np.copyto(bits, words)
+    np.left_shift(bits, 16, out=bits)
+
+
+def round_words(x: Floats, out: Words) -> None:
+    """Convert float32 to bfloat16 words, to nearest even; a NaN keeps its payload, made quiet."""
+    bits = x.view(np.uint32)
+    rounded = (bits + (np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1)))) >> 16
+    quiet = (bits >> 16) | np.uint32(0x40)
+    out[...] = np.where((bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000), quiet, rounded)
+
+
+def round_results(x: Floats, out: Words) -> None:
+    """Convert the result of arithmetic: as `round_words`, but every NaN becomes 0x7FC0."""
+    round_words(x, out)
+    out[np.isnan(x)] = 0x7FC0
+
+
+def add(a: Words, b: Words, out: Words) -> None:
+    """Add bfloat16 words; `b` repeats along the leading dims of `a`."""
+    with np.errstate(all="ignore"):
+        round_results(_wide(a) + _wide(b), out)
+
+
+def mul(a: Words, b: Words, out: Words) -> None:
+    """Multiply bfloat16 words; `b` repeats along the leading dims of `a`."""
+    with np.errstate(all="ignore"):
+        round_results(_wide(a) * _wide(b), out)
+
+
+def lookup(table: Words, x: Words, out: Words) -> None:
+    """Apply a function of one bfloat16 number, given as a table of 65536 words."""
+    np.take(table, x, out=out)
+
+
+def fold(parts: Sequence[Array], out: Array, wide: bool) -> None:
+    """Add the parts in the order given; words are rounded at every addition (`wide`: float32)."""
+    with np.errstate(all="ignore"):
+        if wide:
+            total = parts[0].copy()
+            for part in parts[1:]:
+                total += part
+            total[np.isnan(total)] = np.float32(np.nan)
+            out[...] = total
+            return
+        rounded = np.empty_like(parts[0])
+        round_results(_wide(parts[0]), rounded)
+        for part in parts[1:]:
+            round_results(_wide(rounded) + _wide(part), rounded)
+        out[...] = rounded
+
+
+def rms_norm(x: Words, weight: Floats, out: Words, eps: float) -> None:
+    """Divide each row by its root mean square, multiply by the weight; rounded once."""
+    with np.errstate(all="ignore"):
+        rows = _wide(x).reshape(-1, weight.size)
+        squares = sum_in_lanes(rows * rows)
+        scale = np.float32(1) / np.sqrt(squares / np.float32(weight.size) + np.float32(eps))
+        round_results((rows * scale[:, None] * weight).reshape(x.shape), out)
+
+
+def sum_in_lanes(rows: Floats) -> Floats:
+    """Sum each row [R, n] in core.c's order: lane i of 16 takes i, i+16, ...; then a tree."""
+    num_rows, length = rows.shape
+    padded = np.zeros((num_rows, -(-length // LANES), LANES), np.float32)
+    padded.reshape(num_rows, -1)[:, :length] = rows
+    lanes = np.add.accumulate(padded, axis=1)[:, -1]
+    for half in (8, 4, 2, 1):
+        lanes = lanes[:, :half] + lanes[:, half:]
+    return np.ascontiguousarray(lanes[:, 0])
+
+
+def rotary(x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, width: int) -> None:
+    """Rotate pairs (i, i + width/2) of x [..., positions, width]."""
+    with np.errstate(all="ignore"):
+        wide = _wide(x).reshape(-1, positions, width)
+        half = width // 2
+        turned = np.concatenate((-wide[..., half:], wide[..., :half]), axis=-1)
+        result = wide * cosine.reshape(positions, width) + turned * sine.reshape(positions, width)
+        round_results(result.reshape(x.shape), out)
+
+
+def linear(
+    x: Array, weight: Array, bias: Floats | None, out: Array, m: int, n: int, k: int
+) -> None:
+    """out[M,N] = x[M,K] . weight[N,K]^T + bias[N], each words or float32."""
+    with np.errstate(all="ignore"):
+        rows = _wide(x).reshape(m, k)
+        result = np.empty((m, n), np.float32)
+        step = max(1, BLOCK_BYTES // (4 * k))
+        flat_weight = weight.reshape(n, k)
+        for first in range(0, n, step):
+            block = _wide(flat_weight[first : first + step])
+            result[:, first : first + step] = rows @ block.T
+        if bias is not None:
+            result += bias
+        if out.dtype == np.uint16:
+            round_results(result.reshape(out.shape), out)
+        else:
+            result[np.isnan(result)] = np.float32(np.nan)
+            out[...] = result.reshape(out.shape)
+
+
+def attention(
+    q: Array, k: Array, v: Array, out: Array, shape: AttentionShape, scale: float
+) -> None:
+    """Causal attention; shape = (B, N heads, K kv heads, S, capacity L, H, start).
+
+    Query i of q [B,N,S,H] sees keys 0 .. start+i of k, v [B,K,L,H]; words or float32; softmax in
+    float32. One key-value head at a time, which bounds the memory of the scores.
+    """
+    batch, heads, kv_heads, positions, capacity, width, start = shape
+    seen = start + positions
+    rows = heads // kv_heads * positions
+    hidden = np.arange(seen) > start + np.arange(rows)[:, None] % positions
+    q_of, out_of = (x.reshape(batch * kv_heads, rows, width) for x in (q, out))
+    k_of, v_of = (x.reshape(batch * kv_heads, capacity, width)[:, :seen] for x in (k, v))
+    with np.errstate(all="ignore"):
+        for head in range(batch * kv_heads):
+            scores: Floats = (_wide(q_of[head]) @ _wide(k_of[head]).T) * np.float32(scale)
+            scores[hidden] = -np.inf
+            scores -= scores.max(axis=-1, keepdims=True, initial=-np.inf)
+            np.exp(scores, out=scores)
+            scores /= scores.sum(axis=-1, keepdims=True)
+            mixed: Floats = scores @ _wide(v_of[head])
+            if out.dtype == np.uint16:
+                round_results(mixed, out_of[head])
+            else:
+                out_of[head] = mixed
+
+
+def _wide(x: Array) -> Floats:
+    if x.dtype != np.uint16:
+        return x
+    out = np.empty(x.shape, np.float32)
+    widen(x, out)
+    return out
