@@ -1,0 +1,210 @@
+"""A tensor on a chip: what it is (TensorSpec) and, outside plan mode, its numbers (storage)."""
+
+import math
+from enum import Enum
+from functools import cache
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from . import kernels
+from .dtype import DType
+from .errors import DTypeError, InvalidArgument
+from .memory import Allocation
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+Shape = tuple[int, ...]
+
+TILE = 32  # rows and columns of a tile
+
+
+class Layout(Enum):
+    """How elements lie in memory: in tiles of 32x32, or row after row."""
+
+    TILE = "tile"
+    ROW_MAJOR = "row_major"
+
+
+class Memory(Enum):
+    """Where a tensor lies. L1 is only a label as yet: it costs time and room as DRAM does."""
+
+    DRAM = "dram"
+    L1 = "l1"
+
+
+@final
+class TensorSpec:
+    """Shape, number format, layout and memory of a tensor; made by `tensor_spec`.
+
+    Equal specs are one object, so a spec is compared and hashed by identity, which keeps the lookup
+    of a planned op cheap.
+    """
+
+    __slots__ = (
+        "dtype",
+        "layout",
+        "memory",
+        "nbytes",
+        "num_tiles",
+        "padded_bytes",
+        "shape",
+        "size",
+    )
+
+    def __init__(self, shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> None:
+        self.shape, self.dtype, self.layout, self.memory = shape, dtype, layout, memory
+        self.size = math.prod(shape)
+        self.nbytes = self.size * dtype.itemsize
+        padded = (1, 1, *shape)  # a vector is one row of tiles
+        self.num_tiles = math.prod(padded[:-2]) * math.prod(-(-dim // TILE) for dim in padded[-2:])
+        tiled = layout is Layout.TILE
+        self.padded_bytes = self.num_tiles * TILE * TILE * dtype.itemsize if tiled else self.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tensor_spec, (self.shape, self.dtype, self.layout, self.memory)
+
+    def __repr__(self) -> str:
+        return f"{self.dtype}{list(self.shape)}"
+
+
+def tensor_spec(
+    shape: Shape, dtype: DType, layout: Layout | None = None, memory: Memory = Memory.DRAM
+) -> TensorSpec:
+    """The one spec of these fields; layout None: tiles for floats, row-major for integers.
+
+    Raises:
+        InvalidArgument: a dim is negative.
+    """
+    if layout is None:
+        layout = Layout.TILE if dtype.is_float else Layout.ROW_MAJOR
+    return _spec(tuple(shape), dtype, layout, memory)
+
+
+@cache
+def _spec(shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> TensorSpec:
+    if any(dim < 0 for dim in shape):
+        raise InvalidArgument(f"shape (={shape}) must have no negative dim")
+    return TensorSpec(shape, dtype, layout, memory)
+
+
+@final
+class Tensor:
+    """An array on a chip.
+
+    `storage` is C-contiguous, of shape `shape` and type `dtype.numpy`; None in plan mode. The DRAM
+    it is charged for is freed when the last tensor that holds `allocation` dies. A tensor that is
+    pickled or copied to another process leaves its allocation behind.
+    """
+
+    __slots__ = ("__weakref__", "allocation", "spec", "storage")
+
+    def __init__(
+        self, spec: TensorSpec, storage: Array | None, allocation: Allocation | None
+    ) -> None:
+        self.spec, self.storage, self.allocation = spec, storage, allocation
+
+    @property
+    def shape(self) -> Shape:
+        """The logical shape, without padding."""
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> DType:
+        """The number format."""
+        return self.spec.dtype
+
+    @property
+    def layout(self) -> Layout:
+        """Tiles or rows."""
+        return self.spec.layout
+
+    @property
+    def memory(self) -> Memory:
+        """DRAM, or L1 (a label)."""
+        return self.spec.memory
+
+    @property
+    def nbytes(self) -> int:
+        """Logical bytes, without padding."""
+        return self.spec.nbytes
+
+    @property
+    def padded_bytes(self) -> int:
+        """Bytes with the last two dims padded to whole tiles: what DRAM is charged."""
+        return self.spec.padded_bytes
+
+    def to_numpy(self) -> Array:
+        """A copy of the values: float32 (bfloat16 widened), int32 or uint32.
+
+        Raises:
+            InvalidArgument: the tensor is a plan's and has no values.
+        """
+        if self.storage is None:
+            raise InvalidArgument(f"{self!r} has no values: it was made in plan mode")
+        return decode(self.storage, self.spec.dtype)
+
+    def to_float32(self) -> Floats:
+        """A copy of the values of a float tensor as float32.
+
+        Raises:
+            DTypeError: the tensor holds integers.
+        """
+        if not self.spec.dtype.is_float:
+            raise DTypeError(
+                f"to_float32 of {self.spec.dtype} (expected a float tensor; see to_numpy)"
+            )
+        return self.to_numpy()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Tensor, (self.spec, self.storage, None)
+
+    def __repr__(self) -> str:
+        plan = ", plan" if self.storage is None else ""
+        return f"Tensor({self.spec!r}, {self.spec.layout.value}{plan})"
+
+
+def encode(array: npt.ArrayLike, dtype: DType) -> Array:
+    """The storage of an array in a number format, C-contiguous.
+
+    A new array, unless the given one is just that already. bfloat16 rounds to nearest, ties to
+    even; a uint16 array is taken to be bfloat16 words already.
+
+    Raises:
+        DTypeError: floats for an integer format, or integers beyond its range.
+    """
+    given = np.asarray(array)
+    if dtype is DType.BFLOAT16:
+        if given.dtype == np.uint16:
+            return _contiguous(given)
+        with np.errstate(all="ignore"):
+            wide = _contiguous(given.astype(np.float32, copy=False))
+        words = np.empty(wide.shape, np.uint16)
+        kernels.round_words(wide, words)
+        return words
+    if dtype is DType.FLOAT32:
+        with np.errstate(all="ignore"):
+            return _contiguous(given.astype(np.float32, copy=False))
+    if given.dtype.kind not in "iu":
+        raise DTypeError(f"an array of {given.dtype} as {dtype} (expected integers)")
+    bounds = np.iinfo(dtype.numpy)
+    if given.size and (int(given.min()) < bounds.min or int(given.max()) > bounds.max):
+        raise DTypeError(
+            f"values {given.min()} .. {given.max()} as {dtype} ({bounds.min} .. {bounds.max})"
+        )
+    return _contiguous(given.astype(dtype.numpy, copy=False))
+
+
+def decode(storage: Array, dtype: DType) -> Array:
+    """The values of a storage as a new array: float32 (bfloat16 widened), int32 or uint32."""
+    if dtype is not DType.BFLOAT16:
+        return storage.copy()
+    out = np.empty(storage.shape, np.float32)
+    kernels.widen(_contiguous(storage), out)
+    return out
+
+
+def _contiguous(array: Array) -> Array:
+    # not np.ascontiguousarray, which turns a scalar into a vector
+    return array if array.flags.c_contiguous else array.copy(order="C")
