@@ -1,0 +1,185 @@
+"""Ops that move data and change no value: reshape, permute, slice, concat; and typecast."""
+
+import builtins
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import kernels
+from ..dtype import DType
+from ..errors import DTypeError, ShapeError
+from ..state import ChipState, Op, Plan
+from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec, encode
+from .shared import elementwise_plan, like, move_plan, normal_dim, wide
+
+
+def _reshape_rule(shape: Shape, x: TensorSpec) -> Plan:
+    return move_plan(like(x, shape), x.padded_bytes)
+
+
+def _reshape_values(shape: Shape, x: Array) -> Array:
+    return x.reshape(shape).copy()
+
+
+RESHAPE = Op("reshape", _reshape_rule, _reshape_values)
+
+
+def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
+    """Give the same elements, in row order, another shape; one dim may be -1.
+
+    Where no element changes its place in memory (row-major, or tiles whose last two dims stay, or
+    stay whole tiles) this is a view: no time, no DRAM, the same storage, as in ttnn. Else the chip
+    moves data.
+
+    Raises:
+        ShapeError: the number of elements would change.
+    """
+    whole = _whole_shape(chip, tuple(shape), x.shape)
+    if not _is_view(x.spec, whole):
+        return chip.run(RESHAPE, (x,), (whole,))
+    storage = None if x.storage is None else x.storage.reshape(whole)
+    return Tensor(like(x.spec, whole), storage, x.allocation)
+
+
+def _whole_shape(chip: ChipState, shape: Shape, old: Shape) -> Shape:
+    size, known = math.prod(old), math.prod(dim for dim in shape if dim != -1)
+    if shape.count(-1) == 1 and known and size % known == 0:
+        shape = tuple(size // known if dim == -1 else dim for dim in shape)
+    if any(dim < 0 for dim in shape) or math.prod(shape) != size:
+        raise ShapeError(
+            f"{old} as {shape}: {size} elements must stay {size}", "reshape", chip.rank
+        )
+    return shape
+
+
+def _is_view(x: TensorSpec, shape: Shape) -> bool:
+    if x.layout is Layout.ROW_MAJOR:
+        return True
+    (old_rows, old_columns), (rows, columns) = (1, 1, *x.shape)[-2:], (1, 1, *shape)[-2:]
+    return old_columns == columns and (old_rows == rows or not (old_rows % TILE or rows % TILE))
+
+
+def _permute_rule(dims: tuple[int, ...], x: TensorSpec) -> Plan:
+    if sorted(dims) != list(range(len(x.shape))):
+        raise ShapeError(
+            f"dims (={dims}) must name each of the {len(x.shape)} dims of {x.shape} once"
+        )
+    return move_plan(like(x, tuple(x.shape[dim] for dim in dims)), x.padded_bytes)
+
+
+def _permute_values(dims: tuple[int, ...], x: Array) -> Array:
+    return x.transpose(dims).copy()
+
+
+PERMUTE = Op("permute", _permute_rule, _permute_values)
+
+
+def permute(chip: ChipState, x: Tensor, dims: Sequence[int]) -> Tensor:
+    """Reorder dims: dim i of the result is dim dims[i] of x.
+
+    Raises:
+        ShapeError: `dims` is no permutation.
+    """
+    return chip.run(PERMUTE, (x,), (tuple(dims),))
+
+
+def _slice_rule(starts: tuple[int, ...], stops: tuple[int, ...], x: TensorSpec) -> Plan:
+    good = len(starts) == len(stops) == len(x.shape) and all(
+        0 <= start <= stop <= dim for start, stop, dim in zip(starts, stops, x.shape, strict=True)
+    )
+    if not good:
+        raise ShapeError(
+            f"{starts} .. {stops} of {x.shape} (expected 0 <= start <= stop <= dim for each dim)"
+        )
+    output = like(x, tuple(stop - start for start, stop in zip(starts, stops, strict=True)))
+    return move_plan(output, output.padded_bytes)
+
+
+def _slice_values(starts: tuple[int, ...], stops: tuple[int, ...], x: Array) -> Array:
+    return x[tuple(map(builtins.slice, starts, stops))].copy()
+
+
+SLICE = Op("slice", _slice_rule, _slice_values)
+
+
+def slice(chip: ChipState, x: Tensor, starts: Sequence[int], stops: Sequence[int]) -> Tensor:
+    """Cut out elements starts[i] .. stops[i] - 1 of each dim i, as a new tensor.
+
+    Raises:
+        ShapeError: a bound lies outside its dim, or one is missing.
+    """
+    return chip.run(SLICE, (x,), (tuple(starts), tuple(stops)))
+
+
+def _concat_rule(dim: int, *parts: TensorSpec) -> Plan:
+    if not parts:
+        raise ShapeError("concat needs one tensor or more, not 0")
+    first = parts[0]
+    dim = normal_dim(dim, first.shape)
+    for part in parts[1:]:
+        if part.dtype is not first.dtype:
+            raise DTypeError(f"{part.dtype} with {first.dtype} (expected one dtype)")
+        if len(part.shape) != len(first.shape) or _without(part.shape, dim) != _without(
+            first.shape, dim
+        ):
+            raise ShapeError(f"{part.shape} with {first.shape}: all dims but {dim} must be equal")
+    length = sum(part.shape[dim] for part in parts)
+    output = like(first, (*first.shape[:dim], length, *first.shape[dim + 1 :]))
+    return move_plan(output, sum(part.padded_bytes for part in parts))
+
+
+def _without(shape: Shape, dim: int) -> Shape:
+    return shape[:dim] + shape[dim + 1 :]
+
+
+def _concat_values(dim: int, *parts: Array) -> Array:
+    return np.concatenate(parts, axis=dim)
+
+
+CONCAT = Op("concat", _concat_rule, _concat_values)
+
+
+def concat(chip: ChipState, tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """Join tensors end to end along a dim.
+
+    Raises:
+        ShapeError: another dim differs.
+        DTypeError: the number formats differ.
+    """
+    return chip.run(CONCAT, tuple(tensors), (dim,))
+
+
+def _typecast_rule(dtype: DType, x: TensorSpec) -> Plan:
+    return elementwise_plan(like(x, x.shape, dtype), (x,), "move", flops=0)
+
+
+def _typecast_values(dtype: DType, x: Array) -> Array:
+    from_float = x.itemsize == 2 or x.dtype.kind == "f"
+    if dtype is DType.BFLOAT16 and x.itemsize == 2:
+        return x.copy()
+    if dtype is DType.BFLOAT16 and from_float:  # a NaN keeps its payload, as in `encode`
+        out = np.empty(x.shape, np.uint16)
+        kernels.round_words(x, out)
+        return out
+    if not from_float:
+        return encode(x.astype(np.float32), dtype) if dtype.is_float else x.astype(dtype.numpy)
+    values = wide(x)
+    if dtype is DType.FLOAT32:
+        return values.copy() if values is x else values
+    bounds = np.iinfo(dtype.numpy)
+    whole = np.nan_to_num(values.astype(np.float64), nan=0.0)
+    return np.clip(np.trunc(whole), bounds.min, bounds.max).astype(dtype.numpy)
+
+
+TYPECAST = Op("typecast", _typecast_rule, _typecast_values)
+
+
+def typecast(chip: ChipState, x: Tensor, dtype: DType | str) -> Tensor:
+    """Convert to another number format.
+
+    Float to bfloat16 rounds to nearest even. Float to integer truncates and stops at the ends of
+    the range; NaN gives 0. Integer to float goes by way of float32, rounded to nearest even; int32
+    to uint32 keeps the bits.
+    """
+    return chip.run(TYPECAST, (x,), (DType.parse(dtype),))

@@ -1,0 +1,119 @@
+"""What the ops share: checks of shapes and formats, and the way in and out of float32."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .. import kernels
+from ..cost import Work, WorkKind
+from ..dtype import DType
+from ..errors import DTypeError, ShapeError
+from ..state import Plan
+from ..tensor import TILE, Array, Floats, Shape, TensorSpec, tensor_spec
+
+WORDS = np.uint16  # how bfloat16 is stored
+
+
+def wide(x: Array) -> Floats:
+    """The values as float32: bfloat16 words widened into a new array, float32 as it is."""
+    if x.itemsize != 2:
+        return x
+    out = np.empty(x.shape, np.float32)
+    kernels.widen(x, out)
+    return out
+
+
+def narrow(result: Floats, like: Array) -> Array:
+    """A float32 result in the format of `like`: rounded to nearest even for bfloat16."""
+    if like.itemsize != 2:
+        return result
+    out = np.empty(result.shape, WORDS)
+    kernels.round_results(np.asarray(result, order="C"), out)
+    return out
+
+
+def require_float(**specs: TensorSpec) -> None:
+    """Raise DTypeError unless every input named holds floats."""
+    for name, spec in specs.items():
+        if not spec.dtype.is_float:
+            raise DTypeError(f"{name} is {spec.dtype} (expected bfloat16 or float32)")
+
+
+def require_rank(rank: int, **specs: TensorSpec) -> None:
+    """Raise ShapeError unless every input named has this many dims."""
+    for name, spec in specs.items():
+        if len(spec.shape) != rank:
+            raise ShapeError(f"{name} has shape {spec.shape} (expected {rank} dims)")
+
+
+def normal_dim(dim: int, shape: Shape) -> int:
+    """The dim counted from the front: -1 is the last.
+
+    Raises:
+        ShapeError: the shape has no such dim.
+    """
+    if not -len(shape) <= dim < len(shape):
+        raise ShapeError(
+            f"dim (={dim}) must be within {-len(shape)} .. {len(shape) - 1} for shape {shape}"
+        )
+    return dim % len(shape)
+
+
+def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
+    """Another shape (and number format) in the layout and memory of `spec`."""
+    if dtype is None or dtype.is_float == spec.dtype.is_float:
+        return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
+    return tensor_spec(shape, dtype, None, spec.memory)
+
+
+def elementwise_plan(
+    output: TensorSpec,
+    inputs: tuple[TensorSpec, ...],
+    kind: WorkKind = "eltwise",
+    passes: int = 1,
+    flops: int = 1,
+    num_parallel: int | None = None,
+) -> Plan:
+    """The plan of `passes` tile operations for each tile of the output, `flops` an element."""
+    work = Work(
+        kind=kind,
+        flops=flops * output.size,
+        bytes_read=sum(spec.padded_bytes for spec in inputs),
+        bytes_written=output.padded_bytes,
+        num_tile_ops=passes * output.num_tiles,
+        num_parallel=output.num_tiles if num_parallel is None else num_parallel,
+    )
+    return Plan((output,), work)
+
+
+def move_plan(output: TensorSpec, bytes_read: int) -> Plan:
+    """The plan of an op that only moves data."""
+    work = Work("move", 0, bytes_read, output.padded_bytes, output.num_tiles, output.num_tiles)
+    return Plan((output,), work)
+
+
+def num_tiles(length: int) -> int:
+    """Tiles along a dim."""
+    return -(-length // TILE)
+
+
+def num_tile_rows(spec: TensorSpec) -> int:
+    """Rows of tiles of a tensor: how a row-wise op is cut over cores."""
+    return max(1, math.prod(spec.shape[:-2])) * num_tiles(
+        spec.shape[-2] if len(spec.shape) > 1 else 1
+    )
+
+
+def fidelity_phases(*specs: TensorSpec) -> int:
+    """Multiplier passes by default: HiFi4 with float32 among the operands, else HiFi2.
+
+    Source: compute kernel configs of ttnn 0.81.1 on Blackhole (matmul bf16: HiFi2; matmul float32:
+        HiFi4; sdpa: HiFi2).
+    """
+    return 4 if any(spec.dtype is DType.FLOAT32 for spec in specs) else 2
+
+
+def quietly(values: Callable[..., Array]) -> Callable[..., Array]:
+    """Compute as a chip does: overflow gives inf, invalid gives NaN, and nobody warns."""
+    return np.errstate(all="ignore")(values)
