@@ -34,10 +34,7 @@ except ImportError:
 Array = npt.NDArray[Any]
 
 widen = _loops.widen  # (words, out float32)
-round_words = _loops.round_words  # (float32, out words)
-round_results = (
-    _loops.round_results
-)  # the same, and every NaN becomes 0x7FC0: for results of arithmetic
+round_words = _loops.round_words  # (float32, out words): to nearest even; NaN becomes 0x7FC0
 add = _loops.add  # (a, b, out): words; b repeats along the leading dims of a
 mul = _loops.mul  # (a, b, out)
 lookup = _loops.lookup  # (table of 65536 words, x, out)

@@ -63,15 +63,9 @@ INLINE float widen_word(word w) {
     return value;
 }
 
-/* Round to nearest, ties to even; a NaN stays a NaN of the same sign and payload, made quiet. */
-INLINE word round_bits(uint32_t bits) {
-    uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    uint32_t quiet = (bits >> 16) | 0x0040u;
-    return (word)((bits & 0x7fffffffu) > 0x7f800000u ? quiet : rounded);
-}
-
-/* The same for the result of arithmetic, whose NaN payload would depend on operand order: always 0x7fc0. */
-INLINE word round_result(float value) {
+/* Round to nearest, ties to even; every NaN becomes 0x7fc0 (as ttnn has it; and a sum's NaN payload would depend on the
+ * order of its operands). */
+INLINE word round_float(float value) {
     uint32_t bits;
     memcpy(&bits, &value, 4);
     uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
@@ -121,20 +115,16 @@ INLINE void widen_body(const word *x, float *out, Py_ssize_t n) {
     for (Py_ssize_t i = 0; i < n; i++) out[i] = widen_word(x[i]);
 }
 
-INLINE void round_words_body(const uint32_t *x, word *out, Py_ssize_t n) {
-    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_bits(x[i]);
-}
-
-INLINE void round_results_body(const float *x, word *out, Py_ssize_t n) {
-    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_result(x[i]);
+INLINE void round_words_body(const float *x, word *out, Py_ssize_t n) {
+    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_float(x[i]);
 }
 
 INLINE void add_body(const word *a, const word *b, word *out, Py_ssize_t n) {
-    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_result(widen_word(a[i]) + widen_word(b[i]));
+    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_float(widen_word(a[i]) + widen_word(b[i]));
 }
 
 INLINE void mul_body(const word *a, const word *b, word *out, Py_ssize_t n) {
-    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_result(widen_word(a[i]) * widen_word(b[i]));
+    for (Py_ssize_t i = 0; i < n; i++) out[i] = round_float(widen_word(a[i]) * widen_word(b[i]));
 }
 
 enum { CHUNK = 512 };
@@ -159,9 +149,9 @@ INLINE void fold_word_body(const word *const *parts, Py_ssize_t rows, word *out,
         for (Py_ssize_t i = 0; i < len; i++) sum[i] = widen_word(parts[0][at + i]);
         for (Py_ssize_t r = 1; r < rows; r++) {
             const word *part = parts[r] + at;
-            for (Py_ssize_t i = 0; i < len; i++) sum[i] = widen_word(round_result(sum[i] + widen_word(part[i])));
+            for (Py_ssize_t i = 0; i < len; i++) sum[i] = widen_word(round_float(sum[i] + widen_word(part[i])));
         }
-        for (Py_ssize_t i = 0; i < len; i++) out[at + i] = round_result(sum[i]);
+        for (Py_ssize_t i = 0; i < len; i++) out[at + i] = round_float(sum[i]);
     }
 }
 
@@ -173,7 +163,7 @@ INLINE void rms_norm_body(const word *x, const float *weight, float eps, word *o
             for (int l = 0; l < LANES; l++) lanes[l] += widen_word(x[i + l]) * widen_word(x[i + l]);
         for (int l = 0; l < n - whole; l++) lanes[l] += widen_word(x[whole + l]) * widen_word(x[whole + l]);
         float scale = 1.0f / sqrtf(add_lanes(lanes) / (float)n + eps);
-        for (Py_ssize_t i = 0; i < n; i++) out[i] = round_result(widen_word(x[i]) * scale * weight[i]);
+        for (Py_ssize_t i = 0; i < n; i++) out[i] = round_float(widen_word(x[i]) * scale * weight[i]);
     }
 }
 
@@ -184,9 +174,9 @@ INLINE void rotary_body(const word *x, const float *cosine, const float *sine, w
     for (Py_ssize_t row = 0; row < outer * positions; row++, x += width, out += width) {
         const float *c = cosine + row % positions * width, *s = sine + row % positions * width;
         for (Py_ssize_t i = 0; i < half; i++)
-            out[i] = round_result(widen_word(x[i]) * c[i] - widen_word(x[i + half]) * s[i]);
+            out[i] = round_float(widen_word(x[i]) * c[i] - widen_word(x[i + half]) * s[i]);
         for (Py_ssize_t i = half; i < width; i++)
-            out[i] = round_result(widen_word(x[i]) * c[i] + widen_word(x[i - half]) * s[i]);
+            out[i] = round_float(widen_word(x[i]) * c[i] + widen_word(x[i - half]) * s[i]);
     }
 }
 
@@ -359,8 +349,7 @@ ON_AVX2 static void dot_avx2(Block *block, int rows) {
 #endif
 
 VERSIONS(widen, (const word *x, float *out, Py_ssize_t n), (x, out, n))
-VERSIONS(round_words, (const uint32_t *x, word *out, Py_ssize_t n), (x, out, n))
-VERSIONS(round_results, (const float *x, word *out, Py_ssize_t n), (x, out, n))
+VERSIONS(round_words, (const float *x, word *out, Py_ssize_t n), (x, out, n))
 VERSIONS(add, (const word *a, const word *b, word *out, Py_ssize_t n), (a, b, out, n))
 VERSIONS(mul, (const word *a, const word *b, word *out, Py_ssize_t n), (a, b, out, n))
 VERSIONS(fold_float, (const float *const *parts, Py_ssize_t rows, float *out, Py_ssize_t n), (parts, rows, out, n))
@@ -385,7 +374,7 @@ static const char *instruction_set = "portable";
 static int choose(const char *wanted) {
 #if X86
 #define USE(isa)                                                                                                            \
-    (widen = widen_##isa, round_words = round_words_##isa, round_results = round_results_##isa, add = add_##isa, mul = mul_##isa, fold_float = fold_float_##isa, \
+    (widen = widen_##isa, round_words = round_words_##isa, add = add_##isa, mul = mul_##isa, fold_float = fold_float_##isa, \
      fold_word = fold_word_##isa, rms_norm = rms_norm_##isa, rotary = rotary_##isa, softmax = softmax_##isa,                \
      axpy = axpy_##isa, dot = dot_##isa, instruction_set = #isa)
     __builtin_cpu_init();
@@ -419,7 +408,7 @@ static void store_block(const Linear *job, const Block *block, Py_ssize_t m, int
             if (job->bias) value += job->bias[n + j];
             Py_ssize_t at = (m + i) * job->n + n + j;
             if (job->wide_out) ((float *)job->out)[at] = canonical(value);
-            else ((word *)job->out)[at] = round_result(value);
+            else ((word *)job->out)[at] = round_float(value);
         }
 }
 
@@ -482,7 +471,7 @@ static void attend_rows(const Attention *job, const word *q, const word *k, cons
     for (Py_ssize_t t = 0; t < longest; t++)
         for (int r = 0; r < rows; r++)
             if (t < limit[r]) axpy(scores[r * width + t], v + t * h, sums + r * h, h);
-    for (Py_ssize_t i = 0; i < rows * h; i++) out[first * h + i] = round_result(sums[i]);
+    for (Py_ssize_t i = 0; i < rows * h; i++) out[first * h + i] = round_float(sums[i]);
 }
 
 static void attention_run(const Attention *job, float *scratch) {
@@ -567,15 +556,6 @@ static PyObject *py_round_words(PyObject *Py_UNUSED(self), PyObject *const *args
     Py_ssize_t n = b.view[0].len / 4;
     int good = expect(b.view[1].len, n * 2, "bytes of out");
     if (good) RUN(n, round_words(b.view[0].buf, b.view[1].buf, n));
-    return finish(&b, good);
-}
-
-static PyObject *py_round_results(PyObject *Py_UNUSED(self), PyObject *const *args, Py_ssize_t nargs) {
-    Buffers b;
-    if (!expect(nargs, 2, "arguments") || !take(&b, args, 2)) return NULL;
-    Py_ssize_t n = b.view[0].len / 4;
-    int good = expect(b.view[1].len, n * 2, "bytes of out");
-    if (good) RUN(n, round_results(b.view[0].buf, b.view[1].buf, n));
     return finish(&b, good);
 }
 
@@ -736,7 +716,7 @@ static PyObject *py_use_isa(PyObject *Py_UNUSED(self), PyObject *const *args, Py
 }
 
 #define METHOD(name) {#name, (PyCFunction)(void (*)(void))py_##name, METH_FASTCALL, NULL}
-static PyMethodDef methods[] = {METHOD(widen), METHOD(round_words), METHOD(round_results), METHOD(add), METHOD(mul), METHOD(lookup), METHOD(fold),
+static PyMethodDef methods[] = {METHOD(widen), METHOD(round_words), METHOD(add), METHOD(mul), METHOD(lookup), METHOD(fold),
                                 METHOD(rms_norm), METHOD(rotary), METHOD(linear), METHOD(attention), METHOD(isa),
                                 METHOD(use_isa), {NULL, NULL, 0, NULL}};
 

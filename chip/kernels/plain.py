@@ -30,29 +30,22 @@ def widen(words: Words, out: Floats) -> None:
 
 
 def round_words(x: Floats, out: Words) -> None:
-    """Convert float32 to bfloat16 words, to nearest even; a NaN keeps its payload, made quiet."""
+    """Convert float32 to bfloat16 words: nearest, ties to even; every NaN becomes 0x7FC0."""
     bits = x.view(np.uint32)
     rounded = (bits + (np.uint32(0x7FFF) + ((bits >> 16) & np.uint32(1)))) >> 16
-    quiet = (bits >> 16) | np.uint32(0x40)
-    out[...] = np.where((bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000), quiet, rounded)
-
-
-def round_results(x: Floats, out: Words) -> None:
-    """Convert the result of arithmetic: as `round_words`, but every NaN becomes 0x7FC0."""
-    round_words(x, out)
-    out[np.isnan(x)] = 0x7FC0
+    out[...] = np.where(np.isnan(x), np.uint32(0x7FC0), rounded)
 
 
 def add(a: Words, b: Words, out: Words) -> None:
     """Add bfloat16 words; `b` repeats along the leading dims of `a`."""
     with np.errstate(all="ignore"):
-        round_results(_wide(a) + _wide(b), out)
+        round_words(_wide(a) + _wide(b), out)
 
 
 def mul(a: Words, b: Words, out: Words) -> None:
     """Multiply bfloat16 words; `b` repeats along the leading dims of `a`."""
     with np.errstate(all="ignore"):
-        round_results(_wide(a) * _wide(b), out)
+        round_words(_wide(a) * _wide(b), out)
 
 
 def lookup(table: Words, x: Words, out: Words) -> None:
@@ -71,9 +64,9 @@ def fold(parts: Sequence[Array], out: Array, wide: bool) -> None:
             out[...] = total
             return
         rounded = np.empty_like(parts[0])
-        round_results(_wide(parts[0]), rounded)
+        round_words(_wide(parts[0]), rounded)
         for part in parts[1:]:
-            round_results(_wide(rounded) + _wide(part), rounded)
+            round_words(_wide(rounded) + _wide(part), rounded)
         out[...] = rounded
 
 
@@ -83,7 +76,7 @@ def rms_norm(x: Words, weight: Floats, out: Words, eps: float) -> None:
         rows = _wide(x).reshape(-1, weight.size)
         squares = sum_in_lanes(rows * rows)
         scale = np.float32(1) / np.sqrt(squares / np.float32(weight.size) + np.float32(eps))
-        round_results((rows * scale[:, None] * weight).reshape(x.shape), out)
+        round_words((rows * scale[:, None] * weight).reshape(x.shape), out)
 
 
 def sum_in_lanes(rows: Floats) -> Floats:
@@ -104,7 +97,7 @@ def rotary(x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, w
         half = width // 2
         turned = np.concatenate((-wide[..., half:], wide[..., :half]), axis=-1)
         result = wide * cosine.reshape(positions, width) + turned * sine.reshape(positions, width)
-        round_results(result.reshape(x.shape), out)
+        round_words(result.reshape(x.shape), out)
 
 
 def linear(
@@ -122,7 +115,7 @@ def linear(
         if bias is not None:
             result += bias
         if out.dtype == np.uint16:
-            round_results(result.reshape(out.shape), out)
+            round_words(result.reshape(out.shape), out)
         else:
             result[np.isnan(result)] = np.float32(np.nan)
             out[...] = result.reshape(out.shape)
@@ -151,7 +144,7 @@ def attention(
             scores /= scores.sum(axis=-1, keepdims=True)
             mixed: Floats = scores @ _wide(v_of[head])
             if out.dtype == np.uint16:
-                round_results(mixed, out_of[head])
+                round_words(mixed, out_of[head])
             else:
                 out_of[head] = mixed
 

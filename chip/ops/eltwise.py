@@ -106,7 +106,7 @@ def _silu_table() -> Array:
     """silu of every bfloat16 number: computed in float64, rounded to float32, then to bfloat16."""
     every = wide(np.arange(1 << 16, dtype=np.uint32).astype(WORDS)).astype(np.float64)
     out = np.empty(every.shape, WORDS)
-    kernels.round_results((every / (1 + np.exp(-every))).astype(np.float32), out)
+    kernels.round_words((every / (1 + np.exp(-every))).astype(np.float32), out)
     return out
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import kernels
 from ..dtype import DType
 from ..errors import DTypeError, ShapeError
 from ..state import ChipState, Op, Plan
@@ -158,10 +157,8 @@ def _typecast_values(dtype: DType, x: Array) -> Array:
     from_float = x.itemsize == 2 or x.dtype.kind == "f"
     if dtype is DType.BFLOAT16 and x.itemsize == 2:
         return x.copy()
-    if dtype is DType.BFLOAT16 and from_float:  # a NaN keeps its payload, as in `encode`
-        out = np.empty(x.shape, np.uint16)
-        kernels.round_words(x, out)
-        return out
+    if dtype is DType.BFLOAT16 and from_float:
+        return encode(x, dtype)
     if not from_float:
         return encode(x.astype(np.float32), dtype) if dtype.is_float else x.astype(dtype.numpy)
     values = wide(x)

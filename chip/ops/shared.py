@@ -29,7 +29,7 @@ def narrow(result: Floats, like: Array) -> Array:
     if like.itemsize != 2:
         return result
     out = np.empty(result.shape, WORDS)
-    kernels.round_results(np.asarray(result, order="C"), out)
+    kernels.round_words(np.asarray(result, order="C"), out)
     return out
 
 
