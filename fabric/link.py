@@ -93,21 +93,21 @@ class LinkCounters:
     """Bytes and messages of each directed edge (src, dst)."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[int, int], list[int]] = {}
+        self.bytes: dict[tuple[int, int], int] = {}
+        self.messages: dict[tuple[int, int], int] = {}
 
     def add(self, src: int, dst: int, num_bytes: int, num_messages: int = 1) -> None:
         """Count a message (or a batch of them) on the edge from `src` to `dst`."""
-        count = self._counts.get((src, dst))
-        if count is None:
-            count = self._counts[src, dst] = [0, 0]
-        count[0] += num_messages
-        count[1] += num_bytes
+        edge = (src, dst)
+        self.bytes[edge] = self.bytes.get(edge, 0) + num_bytes
+        self.messages[edge] = self.messages.get(edge, 0) + num_messages
 
     def statistics(self) -> Mapping[tuple[int, int], LinkStatistics]:
         """What each directed edge carried so far, in order of (src, dst)."""
-        counts = sorted(self._counts.items())
-        return MappingProxyType({edge: LinkStatistics(*count) for edge, count in counts})
+        edges = sorted(self.bytes)
+        return MappingProxyType({e: LinkStatistics(self.messages[e], self.bytes[e]) for e in edges})
 
     def clear(self) -> None:
         """Forget everything counted so far."""
-        self._counts.clear()
+        self.bytes.clear()
+        self.messages.clear()
