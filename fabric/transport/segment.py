@@ -1,0 +1,164 @@
+"""The shared memory of one chip: a control page, a byte ring per sender, slots for collectives.
+
+The memory is an anonymous memfd: it has no name, so nothing can be left behind, whatever kills the
+process. Peers of the same host open /proc/<pid>/fd/<fd>. The file is sparse: untouched pages cost
+nothing. Its size is sealed, so no peer can cut it short under another one's feet.
+
+    control page   token; abort, doorbell and one published word a channel, a cache line each
+    ring headers   one a sender: head, restart (written by the sender), tail, stalled
+    rings          ring_bytes for each sender
+    slots          [channel][parity] of slot_bytes
+"""
+
+import contextlib
+import fcntl
+import mmap
+import os
+import secrets
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SharedMemoryRefused
+from . import signal
+from .base import SegmentAddress
+
+NUM_CHANNELS = 3
+SLOT_BYTES = 1 << 20
+RING_BYTES = 1 << 18
+
+_PAGE = 4096
+_LINE = 64  # cells that different processes write do not share a cache line
+TOKEN_AT = 0
+ABORT_AT = 1 * _LINE  # run id + 1 of the aborted run; 0: none
+ABORT_BY_AT = 2 * _LINE  # rank that aborted it
+DOORBELL_AT = 3 * _LINE  # rung when something came in, or space came free
+CHANNELS_AT = 4 * _LINE
+_RINGS_AT = _PAGE
+RING_HEADER_BYTES = 2 * _LINE
+HEAD, RESTART_RUN, RESTART_AT = 0, 16, 24  # written by the sender
+TAIL, STALLED = _LINE, _LINE + 16  # written by the receiver; both clear and set `stalled`
+
+_TOKEN_BYTES = 16
+_SEALS = 0x0002 | 0x0004 | 0x0001  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_SEAL (linux/fcntl.h)
+
+
+class Segment:
+    """One chip's shared memory, seen from its owner or from a peer."""
+
+    def __init__(self, address: SegmentAddress, buffer: mmap.mmap, close_fd: Callable[[], None]):
+        self.address = address
+        self.buffer = buffer
+        self.run_id = 0  # of the owner; peers do not look at it
+        self.channel_offsets = tuple(CHANNELS_AT + _LINE * c for c in range(NUM_CHANNELS))
+        self._bytes: NDArray[np.uint8] | None = np.frombuffer(buffer, np.uint8)
+        self._close_fd = close_fd
+        header_bytes = -(-address.num_chips * RING_HEADER_BYTES // _PAGE) * _PAGE
+        self._rings_at = _RINGS_AT + header_bytes
+        self._slots_at = self._rings_at + address.num_chips * address.ring_bytes
+
+    @classmethod
+    def create(
+        cls, num_chips: int, slot_bytes: int = SLOT_BYTES, ring_bytes: int = RING_BYTES
+    ) -> "Segment":
+        """New memory for a chip of a mesh of `num_chips`.
+
+        Raises:
+            SharedMemoryRefused: this system has no memfd, no /proc, or no memory to give.
+        """
+        if not sys.platform.startswith("linux"):
+            raise SharedMemoryRefused("memfd_create", f"not on {sys.platform}")
+        header_bytes = -(-num_chips * RING_HEADER_BYTES // _PAGE) * _PAGE
+        num_slots = 2 * NUM_CHANNELS
+        num_bytes = _PAGE + header_bytes + num_chips * ring_bytes + num_slots * slot_bytes
+        try:
+            fd = os.memfd_create("meshtwin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        except OSError as error:
+            raise SharedMemoryRefused("memfd_create", str(error)) from error
+        token = secrets.token_bytes(_TOKEN_BYTES)
+        sizes = (num_bytes, num_chips, slot_bytes, ring_bytes)
+        address = SegmentAddress(os.getpid(), fd, *sizes, token)
+        try:
+            os.truncate(fd, num_bytes)
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            buffer = mmap.mmap(fd, num_bytes)
+            buffer[TOKEN_AT : TOKEN_AT + _TOKEN_BYTES] = token
+            cls.open(address).close()  # can others reach it?
+        except (OSError, ValueError, SharedMemoryRefused) as error:
+            os.close(fd)
+            raise SharedMemoryRefused(f"{num_bytes} bytes", str(error)) from error
+        return cls(address, buffer, lambda: os.close(fd))
+
+    @classmethod
+    def open(cls, address: SegmentAddress) -> "Segment":
+        """The memory of a peer on this host.
+
+        Raises:
+            SharedMemoryRefused: the peer is gone, or this user may not look at it.
+        """
+        path = f"/proc/{address.pid}/fd/{address.fd}"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise SharedMemoryRefused(f"open {path}", str(error)) from error
+        try:
+            buffer = mmap.mmap(fd, address.num_bytes)
+        except (OSError, ValueError) as error:
+            raise SharedMemoryRefused(f"map {path}", str(error)) from error
+        finally:
+            os.close(fd)
+        if buffer[TOKEN_AT : TOKEN_AT + _TOKEN_BYTES] != address.token:
+            buffer.close()
+            raise SharedMemoryRefused(
+                f"map {path}", "another process took the number of the chip's"
+            )
+        return cls(address, buffer, lambda: None)
+
+    def ring(self, src: int) -> tuple[int, NDArray[np.uint8]]:
+        """Where the header of the ring from `src` is, and its bytes."""
+        start = self._rings_at + src * self.address.ring_bytes
+        return _RINGS_AT + src * RING_HEADER_BYTES, self._view(start, self.address.ring_bytes)
+
+    def filled_rings(self) -> list[int]:
+        """Senders that have written what the owner has not read yet."""
+        num_bytes = self.address.num_chips * RING_HEADER_BYTES
+        headers = self._view(_RINGS_AT, num_bytes).view(np.uint64).reshape(-1, 16)
+        filled: list[int] = np.flatnonzero(headers[:, HEAD // 8] != headers[:, TAIL // 8]).tolist()
+        return filled
+
+    def slot(self, channel: int, parity: int) -> NDArray[np.uint8]:
+        """The slot that publishes of that parity use on a channel."""
+        slot_bytes = self.address.slot_bytes
+        return self._view(self._slots_at + (2 * channel + parity) * slot_bytes, slot_bytes)
+
+    def mark_aborted(self, run_id: int, by: int) -> None:
+        """Tell the owner that `by` aborted a run. Wakes nobody yet."""
+        if signal.load64(self.buffer, ABORT_AT) < run_id + 1:
+            signal.store64(self.buffer, ABORT_BY_AT, by)
+            signal.store64(self.buffer, ABORT_AT, run_id + 1)
+
+    def aborted_by(self, run_id: int) -> int | None:
+        """The rank that aborted this run, if one did."""
+        if signal.load64(self.buffer, ABORT_AT) != run_id + 1:
+            return None
+        return signal.load64(self.buffer, ABORT_BY_AT)
+
+    def wake_all(self) -> None:
+        """Wake the owner, and whoever sleeps on a word of this segment."""
+        signal.ring(self.buffer, DOORBELL_AT)
+        for offset in self.channel_offsets:
+            signal.wake(self.buffer, offset)
+
+    def close(self) -> None:
+        """Unmap it; views that somebody still holds keep it mapped until they go."""
+        self._bytes = None
+        with contextlib.suppress(BufferError):
+            self.buffer.close()
+        self._close_fd()
+        self._close_fd = lambda: None
+
+    def _view(self, start: int, num_bytes: int) -> NDArray[np.uint8]:
+        assert self._bytes is not None, "segment used after close()"
+        return self._bytes[start : start + num_bytes]
