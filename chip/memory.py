@@ -84,8 +84,8 @@ class DramLedger:
 
     def _give_back(self, nbytes: int, what: str) -> None:
         self.used_bytes -= nbytes
-        left = self._held[what] - nbytes
+        left = self._held.get(what, 0) - nbytes  # a holder of nothing is not listed
         if left:
             self._held[what] = left
         else:
-            del self._held[what]
+            self._held.pop(what, None)
