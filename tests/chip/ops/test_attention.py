@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshtwin.chip.chip import Chip
+from meshtwin.chip.dtype import DType
+from meshtwin.chip.errors import DTypeError, InvalidArgument, ShapeError
+from meshtwin.chip.tensor import Array
+
+FLOATS = st.sampled_from([DType.FLOAT32, DType.BFLOAT16])
+
+
+def oracle(q: Array, k: Array, v: Array, start: int, scale: float) -> Array:
+    """Attention in float64, one query at a time."""
+    batch, heads, positions, _ = q.shape
+    group = heads // k.shape[1]
+    out = np.empty(q.shape)
+    for b, head, row in np.ndindex(batch, heads, positions):
+        seen = start + row + 1
+        scores = k[b, head // group, :seen].astype(float) @ q[b, head, row] * scale
+        powers = np.exp(scores - scores.max())
+        out[b, head, row] = powers / powers.sum() @ v[b, head // group, :seen].astype(float)
+    return out
+
+
+@given(
+    FLOATS,
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 9),
+    st.integers(0, 20),
+    st.integers(0, 5),
+    st.sampled_from([6, 16, 64]),
+)
+def test_attention_agrees_with_float64_for_prefill_and_decode(
+    dtype: DType,
+    batch: int,
+    kv_heads: int,
+    group: int,
+    positions: int,
+    start: int,
+    spare: int,
+    width: int,
+) -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(start)
+    cache_shape = (batch, kv_heads, start + positions + spare, width)
+    q = chip.tensor(rng.standard_normal((batch, kv_heads * group, positions, width)), dtype)
+    k, v = (chip.tensor(rng.standard_normal(cache_shape), dtype) for _ in range(2))
+    out = chip.attention(q, k, v, start)
+    exact = oracle(q.to_float32(), k.to_float32(), v.to_float32(), start, width**-0.5)
+    step = 2.0**-8 if dtype is DType.BFLOAT16 else 1e-6
+    assert (out.shape, out.dtype) == (q.shape, dtype)
+    assert np.allclose(out.to_float32(), exact, rtol=step, atol=1e-5)
+
+
+def test_the_scale_can_be_given() -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    q, k = (chip.tensor(rng.standard_normal((1, 1, 4, 16))) for _ in range(2))
+    exact = oracle(q.to_float32(), k.to_float32(), k.to_float32(), 0, 0.5)
+    assert np.allclose(chip.attention(q, k, k, 0, scale=0.5).to_float32(), exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BFLOAT16])
+def test_a_cache_filled_step_by_step_gives_what_prefill_gives(dtype: DType) -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((1, heads, 6, 16)) for heads in (4, 2, 2))
+    caches = [chip.empty((1, 2, 9, 16), dtype) for _ in range(2)]
+    all_of = [chip.tensor(x, dtype) for x in (q, k, v)]
+    whole = chip.attention(all_of[0], all_of[1], all_of[2], 0).to_float32()
+    for start, stop in [(0, 3), (3, 4), (4, 6)]:
+        for cache, x in zip(caches, (k, v), strict=True):
+            chip.update_cache(cache, chip.tensor(x[:, :, start:stop], dtype), start)
+        out = chip.attention(chip.tensor(q[:, :, start:stop], dtype), caches[0], caches[1], start)
+        assert np.allclose(out.to_float32(), whole[:, :, start:stop], rtol=1e-6, atol=1e-6)
+
+
+def test_update_cache_writes_only_its_positions() -> None:
+    chip = Chip.open("p150")
+    cache = chip.empty((1, 1, 4, 2), DType.BFLOAT16)
+    chip.update_cache(cache, chip.tensor(np.ones((1, 1, 2, 2)), DType.BFLOAT16), 1)
+    assert cache.to_numpy()[0, 0, :, 0].tolist() == [0, 1, 1, 0]
+
+
+def test_what_does_not_fit_the_cache_is_refused() -> None:
+    chip = Chip.open("p150")
+    cache = chip.empty((1, 2, 4, 16))
+    x = chip.empty((1, 2, 3, 16))
+    with pytest.raises(InvalidArgument, match=r"positions 2 \.\. 4 \(expected within 0 \.\. 3"):
+        chip.update_cache(cache, x, 2)
+    with pytest.raises(InvalidArgument, match=r"positions -1 \.\. 1"):
+        chip.update_cache(cache, x, -1)
+    with pytest.raises(DTypeError, match="x is float32"):
+        chip.update_cache(cache, chip.empty((1, 2, 3, 16), DType.FLOAT32), 0)
+    with pytest.raises(ShapeError, match=r"expected x \[1, 2, S, 16\]"):
+        chip.update_cache(cache, chip.empty((1, 1, 3, 16)), 0)
+    with pytest.raises(InvalidArgument, match=r"positions 2 \.\. 4"):
+        chip.attention(x, cache, cache, 2)
+    with pytest.raises(ShapeError, match="3 query heads over 2 key-value heads"):
+        chip.attention(chip.empty((1, 3, 1, 16)), cache, cache, 0)
+    with pytest.raises(ShapeError, match=r"expected k \[1, K, L, 8\]"):
+        chip.attention(chip.empty((1, 2, 1, 8)), cache, cache, 0)
+    with pytest.raises(DTypeError, match="expected k and v alike"):
+        chip.attention(chip.empty((1, 2, 1, 16), DType.FLOAT32), cache, cache, 0)
+
+
+def test_a_longer_history_takes_longer() -> None:
+    chip = Chip.open("p300c", plan=True)
+    q, cache = chip.empty((1, 32, 1, 128)), chip.empty((1, 8, 8192, 128))
+    for start in (0, 4000, 8000):
+        chip.attention(q, cache, cache, start)
+    short, middle, long = (record.sim_duration_ps for record in chip.recorder.records())
+    assert short < middle < long
