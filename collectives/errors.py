@@ -1,0 +1,52 @@
+"""What can go wrong in a collective."""
+
+from ..chip.errors import MeshtwinError
+
+
+class CollectiveError(MeshtwinError):
+    """A collective could not be carried out."""
+
+
+class CollectiveMismatch(CollectiveError):
+    """Two chips called different collectives at the same place. Raised on every chip of the group.
+
+    Fields: the chip that raises, the first chip that differs from the group's first chip, and what
+    each of the two called.
+    """
+
+    def __init__(self, chip: int, first: int, first_call: str, other: int, other_call: str) -> None:
+        super().__init__(chip, first, first_call, other, other_call)
+        self.chip, self.first, self.other = chip, first, other
+        self.first_call, self.other_call = first_call, other_call
+
+    def __str__(self) -> str:
+        return (
+            f"chip {self.first} called {self.first_call}, but chip {self.other} called "
+            f"{self.other_call}: every chip of a group must make the same collective calls "
+            "in the same order"
+        )
+
+
+class ChunkError(CollectiveError, ValueError):
+    """A tensor cannot be cut over the chips of a group along the dim that was asked for."""
+
+    def __init__(self, op: str, shape: tuple[int, ...], dim: int, num_ranks: int) -> None:
+        super().__init__(op, shape, dim, num_ranks)
+        self.op, self.shape, self.dim, self.num_ranks = op, shape, dim, num_ranks
+
+    def __str__(self) -> str:
+        if not -len(self.shape) <= self.dim < len(self.shape):
+            return (
+                f"{self.op}: dim {self.dim} is not a dim of shape {self.shape}; legal dims are "
+                f"{-len(self.shape)} to {len(self.shape) - 1}"
+            )
+        size, ranks = self.shape[self.dim], self.num_ranks
+        return (
+            f"{self.op}: dim {self.dim} of shape {self.shape} has size {size}, which does not "
+            f"divide over {ranks} chips; the nearest legal sizes are {size // ranks * ranks} "
+            f"and {(size // ranks + 1) * ranks}"
+        )
+
+
+class ScheduleError(CollectiveError):
+    """A schedule does not do what its operation promises: the algorithm that made it is wrong."""
