@@ -1,0 +1,107 @@
+"""Simulated time of schedules, against arithmetic done by hand."""
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from meshtwin.chip.spec import Constant
+from meshtwin.collectives.algorithms.line import line_schedule
+from meshtwin.collectives.algorithms.ring import ring_schedule
+from meshtwin.collectives.costs import load_costs
+from meshtwin.collectives.schedule import Operation
+from meshtwin.collectives.simulate import Timing, simulate
+from meshtwin.fabric.topology import Box, load_box
+
+COSTS = load_costs()
+QUIETBOX2 = load_box("quietbox2")
+RING = (0, 1, 3, 2)
+
+
+def all_gather(box: Box, chunk_bytes: int, entry: tuple[int, ...] = (0, 0, 0, 0)) -> Timing:
+    schedule = ring_schedule(Operation.ALL_GATHER, 4)
+    return simulate(schedule, box, RING, (chunk_bytes,) * 4, entry, COSTS)
+
+
+def test_a_ring_all_gather_takes_start_up_and_three_equal_steps() -> None:
+    size = 1 << 20
+    step = (
+        COSTS.step_overhead_ps
+        + QUIETBOX2.link.latency_ps(1)
+        + QUIETBOX2.link.transfer_ps(size, QUIETBOX2.num_links(0, 1))
+    )
+    assert all_gather(QUIETBOX2, size).sim_exit_ps == (COSTS.startup_ps + 3 * step,) * 4
+
+
+def test_an_all_reduce_also_pays_for_its_additions() -> None:
+    size = 1 << 20
+    schedule = ring_schedule(Operation.ALL_REDUCE, 4)
+    timing = simulate(schedule, QUIETBOX2, RING, (size,) * 4, (0,) * 4, COSTS)
+    gather = all_gather(QUIETBOX2, size).sim_exit_ps[0] - COSTS.startup_ps
+    expected = COSTS.startup_ps + 2 * gather + 3 * COSTS.reduce_ps(size)
+    assert timing.sim_exit_ps == (expected,) * 4
+
+
+def test_halving_the_link_rate_doubles_the_transfer_and_nothing_else() -> None:
+    rate = QUIETBOX2.link.line_rate
+    payload = QUIETBOX2.link.packet_rate
+    slow = replace(
+        QUIETBOX2,
+        link=replace(
+            QUIETBOX2.link,
+            line_rate=Constant(rate.value / 2, rate.unit, "inferred", "test"),
+            packet_rate=Constant(payload.value / 2, payload.unit, "inferred", "test"),
+        ),
+    )
+    size = 1 << 24
+    fast_ps, slow_ps = (all_gather(box, size).sim_exit_ps[0] for box in (QUIETBOX2, slow))
+    transfer = 3 * QUIETBOX2.link.transfer_ps(size, 2)
+    assert abs((slow_ps - fast_ps) - transfer) <= transfer * 1e-6
+
+
+def test_a_chip_that_comes_late_delays_the_others_by_no_more_than_that() -> None:
+    even = all_gather(QUIETBOX2, 4096).sim_exit_ps
+    late = all_gather(QUIETBOX2, 4096, (0, 0, 5_000_000, 0)).sim_exit_ps
+    assert all(0 <= after - before <= 5_000_000 for before, after in zip(even, late, strict=True))
+    assert late[2] - even[2] > 0
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=4, max_size=4), st.integers(0, 10**12))
+def test_times_only_shift_when_everybody_comes_later(entry: list[int], shift: int) -> None:
+    first = all_gather(QUIETBOX2, 1000, tuple(entry)).sim_exit_ps
+    second = all_gather(QUIETBOX2, 1000, tuple(e + shift for e in entry)).sim_exit_ps
+    assert tuple(ps + shift for ps in first) == second
+
+
+def test_a_ring_carries_as_many_bytes_over_each_of_its_links() -> None:
+    timing = all_gather(QUIETBOX2, 1000)
+    assert [dict(sent) for sent in timing.traffic] == [
+        {(0, 1): (3000, 3)},
+        {(1, 3): (3000, 3)},
+        {(3, 2): (3000, 3)},
+        {(2, 0): (3000, 3)},
+    ]
+
+
+def test_chips_that_are_not_neighbours_pay_for_every_hop_and_share_its_links() -> None:
+    schedule = line_schedule(Operation.BROADCAST, 2)
+    near = simulate(schedule, QUIETBOX2, (0, 1), (4096, 0), (0, 0), COSTS)
+    far = simulate(schedule, QUIETBOX2, (0, 3), (4096, 0), (0, 0), COSTS)
+    extra = QUIETBOX2.link.latency_ps(2) - QUIETBOX2.link.latency_ps(1)
+    assert far.sim_exit_ps[1] - near.sim_exit_ps[1] == extra
+    assert len(far.traffic[0]) == 2
+
+
+def test_empty_chunks_are_not_sent() -> None:
+    schedule = ring_schedule(Operation.ALL_REDUCE, 4)
+    timing = simulate(schedule, QUIETBOX2, RING, (64, 0, 0, 0), (0,) * 4, COSTS)
+    assert sum(messages for sent in timing.traffic for _, messages in sent.values()) == 6
+
+
+def test_a_line_of_four_matches_the_measured_order_of_magnitude() -> None:
+    """Blackhole Galaxy, all_gather of 8192 B over 4 chips of a line: 7.36 us measured."""
+    galaxy = load_box("galaxy")
+    schedule = line_schedule(Operation.ALL_GATHER, 4)
+    line = galaxy.line((0, 1, 2, 3))
+    timing = simulate(schedule, galaxy, line, (2048,) * 4, (0,) * 4, COSTS)
+    assert 6.6e6 < max(timing.sim_exit_ps) < 8.1e6
