@@ -1,3 +1,23 @@
 """meshtwin: a distributed emulator of Tenstorrent Blackhole device meshes."""
 
 __version__ = "0.1.0"
+
+__all__ = ["Local", "MeshChip", "MeshDevice", "PerChip", "Replicate", "Shard", "open_mesh"]
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported at first use: `meshtwin boxes` need not wait for Ray."""
+    homes = {
+        "open_mesh": "device",
+        "MeshDevice": "device",
+        "PerChip": "device",
+        "MeshChip": "program",
+        "Shard": "placement",
+        "Replicate": "placement",
+        "Local": "placement",
+    }
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.mesh.{homes[name]}"), name)

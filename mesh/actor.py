@@ -1,0 +1,188 @@
+"""The actor shell of a chip: it carries out what the driver says, and holds no rules.
+
+One process per chip. It keeps the chip's tensors, runs programs on it, and sends home only what a
+program returned (tensors stay, and go home as numbers). Everything imported here is imported by
+every chip, so it is little.
+"""
+
+import itertools
+import os
+import socket
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import threadpoolctl
+from ray import cloudpickle
+
+from ..chip.dtype import DType
+from ..chip.errors import MeshtwinError
+from ..chip.tensor import Layout, Tensor
+from ..collectives.communicator import Communicator
+from ..fabric.auth import Keys
+from ..fabric.errors import PeerAborted
+from ..fabric.topology import load_box
+from ..fabric.transport.base import Address
+from ..fabric.transport.pair import PairTransport, open_transport
+from .errors import ProgramError
+from .messages import (
+    ActorSettings,
+    ChipReport,
+    Failure,
+    ObjectRef,
+    Success,
+    TensorInfo,
+    TensorRef,
+)
+from .placement import Array
+from .program import MeshChip
+from .tree import map_leaves
+
+Program = Callable[..., Any]
+NUMBERS_PER_RUN = 1 << 20
+"""Tensors and objects of run r are numbered from r times this; arrays that were put, below it."""
+
+
+class ChipHost:
+    """One chip in a process of its own. A plain class; mesh/launch makes it a Ray actor."""
+
+    def __init__(self, settings: ActorSettings) -> None:
+        threadpoolctl.threadpool_limits(1)  # two BLAS threads a chip cost 4 to 190 times
+        self.settings = settings
+        self.box = load_box(settings.box)
+        self.tensors: dict[int, Tensor] = {}
+        self.objects: dict[int, Any] = {}
+        self.programs: dict[bytes, Program] = {}
+        self.transport: PairTransport | None = None
+        self.chip = MeshChip.open(self.box.product, rank=settings.rank)
+        self.chip.box = self.box
+
+    def listen(self, keys: Keys | None) -> Address:
+        """Open this chip's end of the fabric; the address is for the other chips.
+
+        `keys` are the mesh's own: what goes over the network is encrypted with them.
+
+        Raises:
+            SharedMemoryRefused, PortRefused: the host does not let us.
+        """
+        self.transport = open_transport(
+            self.settings.rank,
+            self.box.num_chips,
+            self.settings.transport,
+            keys,
+        )
+        return self.transport.address
+
+    def connect(self, addresses: list[Address]) -> None:
+        """Attach to the other chips; from now on programs can run."""
+        assert self.transport is not None, "listen comes before connect"
+        self.transport.connect(addresses)
+        self.chip.communicator = Communicator(
+            self.box, self.settings.rank, self.transport, self.settings.collective_timeout_s
+        )
+
+    def run(
+        self, run_id: int, program: bytes, args: tuple[Any, ...], keep: bool
+    ) -> Success | Failure:
+        """Run a pickled program as run `run_id`; what it returns gets numbers that start with it.
+
+        With `keep`, the whole result stays on the chip as an object and its number goes home.
+        """
+        assert self.transport is not None, "connect comes before run"
+        self.transport.begin_run(run_id)
+        self.chip.communicator.begin_run()
+        numbers = itertools.count(run_id * NUMBERS_PER_RUN)
+        try:
+            function = self._program(program)
+            result = function(self.chip, *map_leaves(self._resolve, args))
+        except Exception as error:
+            self.transport.abort(run_id)
+            return self._failure(error)
+        if keep:
+            number = next(numbers)
+            self.objects[number] = result
+            return Success(number, self.chip.clock.now_ps)
+        answer = map_leaves(lambda leaf: self._stay(leaf, numbers), result)
+        return Success(answer, self.chip.clock.now_ps)
+
+    def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
+        """Keep an array as tensor `number`; the dtype that it has on the chip.
+
+        Raises:
+            OutOfMemory: the chip's DRAM is full.
+        """
+        tensor = self.chip.tensor(array, dtype, layout)
+        self.tensors[number] = tensor
+        return tensor.dtype
+
+    def fetch(self, number: int) -> Array:
+        """The values of a tensor, as `Tensor.to_numpy` gives them."""
+        return self.tensors[number].to_numpy()
+
+    def free(self, numbers: list[int]) -> None:
+        """Drop tensors and objects that the driver no longer holds."""
+        for number in numbers:
+            self.tensors.pop(number, None)
+            self.objects.pop(number, None)
+
+    def report(self) -> ChipReport:
+        """What the chip has done so far."""
+        chip = self.chip
+        return ChipReport(
+            rank=chip.rank,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            sim_now_ps=chip.clock.now_ps,
+            dram_used_bytes=chip.dram.used_bytes,
+            dram_peak_bytes=chip.dram.peak_bytes,
+            dram_capacity_bytes=chip.dram.capacity_bytes,
+            num_ops=sum(total.count for total in chip.recorder.totals().values()),
+            link_bytes={
+                link: count.num_bytes
+                for link, count in chip.communicator.counters.statistics().items()
+            },
+            transports=self.transport.kinds() if self.transport else {},
+        )
+
+    def close(self) -> None:
+        """Give back sockets and shared memory."""
+        self.tensors.clear()
+        self.objects.clear()
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+
+    def _program(self, pickled: bytes) -> Program:
+        if pickled not in self.programs:
+            self.programs[pickled] = cloudpickle.loads(pickled)
+        return self.programs[pickled]
+
+    def _resolve(self, leaf: Any) -> Any:
+        if isinstance(leaf, TensorRef):
+            return self.tensors[leaf.number]
+        if isinstance(leaf, ObjectRef):
+            return self.objects[leaf.number]
+        return leaf
+
+    def _stay(self, leaf: Any, numbers: Iterator[int]) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        number = next(numbers)
+        self.tensors[number] = leaf
+        return TensorInfo(number, leaf.shape, leaf.dtype)
+
+    def _failure(self, error: Exception) -> Failure:
+        """The error as something that surely survives the trip home."""
+        op = self.chip.recorder.last_name() or "start"
+        text = "".join(traceback.format_exception(error))
+        is_echo = isinstance(error, PeerAborted)
+        error.__traceback__ = None
+        try:
+            same = type(cloudpickle.loads(cloudpickle.dumps(error))) is type(error)
+        except Exception:  # whatever the user's exception does when pickled
+            same = False
+        if not same:
+            error = ProgramError(self.settings.rank, op, type(error).__name__, str(error))
+        elif not isinstance(error, MeshtwinError):
+            error.chip, error.op = self.settings.rank, op  # type: ignore[attr-defined]
+        return Failure(self.settings.rank, op, error, text, is_echo)

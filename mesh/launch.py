@@ -1,0 +1,94 @@
+"""Placing the chips of a box on a Ray cluster and starting one actor for each."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from ..fabric.auth import new_keys
+from ..fabric.topology import Box
+from .actor import ChipHost
+from .errors import ChipDown, LaunchError
+from .messages import ActorSettings
+from .remote import collect
+
+CPU_PER_CHIP = 0.01
+"""What a chip asks of Ray's scheduler: next to nothing, so that any machine can hold a Galaxy."""
+
+
+@dataclass(slots=True)
+class Chips:
+    """The running actors of a mesh, by rank, and the placement group that holds them."""
+
+    actors: list[Any]
+    group: PlacementGroup
+
+    def close(self, wait_s: float) -> None:
+        """Let every chip give back what it holds, then end its process. Never raises."""
+        try:
+            ray.wait(
+                [actor.close.remote() for actor in self.actors],
+                num_returns=len(self.actors),
+                timeout=wait_s,
+            )
+        finally:
+            for actor in self.actors:
+                ray.kill(actor)
+            remove_placement_group(self.group)
+            self.actors.clear()
+
+
+def launch(box: Box, transport: str, collective_timeout_s: float, start_timeout_s: float) -> Chips:
+    """Start the chips of `box`: the chips of a board share a bundle, so they share a host.
+
+    Raises:
+        LaunchError: the cluster has no room, or the chips did not start in `start_timeout_s`.
+        SharedMemoryRefused, PortRefused: a host does not let a chip open its end of the fabric.
+    """
+    bundles = [{"CPU": CPU_PER_CHIP * len(board)} for board in box.boards]
+    group = placement_group(bundles, strategy="PACK")
+    if not group.wait(start_timeout_s):
+        remove_placement_group(group)
+        raise LaunchError(
+            box.name,
+            f"the cluster has no room for {len(bundles)} boards with {CPU_PER_CHIP} CPU a chip "
+            f"(waited {start_timeout_s:.0f} s)",
+        )
+    chips = Chips([], group)
+    try:
+        chips.actors = [
+            _start(ActorSettings(box.name, rank, transport, collective_timeout_s), box, group)
+            for rank in range(box.num_chips)
+        ]
+        _wire(box, chips, start_timeout_s)
+    except BaseException:
+        chips.close(wait_s=1.0)
+        raise
+    return chips
+
+
+def _start(settings: ActorSettings, box: Box, group: PlacementGroup) -> Any:
+    bundle = next(i for i, board in enumerate(box.boards) if settings.rank in board)
+    remote = cast(Any, ray.remote(ChipHost))
+    return remote.options(
+        num_cpus=CPU_PER_CHIP,
+        max_restarts=0,
+        name=None,
+        scheduling_strategy=PlacementGroupSchedulingStrategy(
+            group, placement_group_bundle_index=bundle
+        ),
+    ).remote(settings)
+
+
+def _wire(box: Box, chips: Chips, timeout_s: float) -> None:
+    """Exchange addresses: every chip opens its end, then attaches to all the others."""
+    keys = new_keys()
+    try:
+        addresses = collect([actor.listen.remote(keys) for actor in chips.actors], timeout_s)
+        collect([actor.connect.remote(addresses) for actor in chips.actors], timeout_s)
+    except TimeoutError as error:
+        raise LaunchError(box.name, f"not started: {error}") from error
+    except ChipDown as error:
+        raise LaunchError(box.name, f"while starting, {error}") from error
