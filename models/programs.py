@@ -1,0 +1,72 @@
+"""The programs that a language model runs on the chips: load, start, prefill and decode."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..chip.dtype import DType
+from ..chip.tensor import Tensor
+from ..mesh.program import MeshChip
+from .config import LlamaConfig
+from .decoder import Decoder, load_decoder
+from .sampling import Sampling, choose
+
+
+def load(chip: MeshChip, folder: str, config: LlamaConfig, dtype: DType) -> Decoder:
+    """Put the chip's part of the model on the chip; kept there for the other programs."""
+    return load_decoder(chip, Path(folder), config, dtype)
+
+
+def step(
+    chip: MeshChip,
+    decoder: Decoder,
+    token_ids: list[int],
+    sampling: Sampling,
+    new_length: int | None = None,
+) -> int:
+    """Append tokens to the sequence and choose the next one; every chip chooses the same.
+
+    Args:
+        token_ids: the prompt (prefill) or the one token chosen last (decode).
+        new_length: begins a new sequence, with room for so many tokens.
+    """
+    if new_length is not None:
+        decoder.start(chip, batch=1, max_length=new_length)
+    logits = decoder.forward(chip, np.array([token_ids], dtype=np.int32))
+    assert decoder.cache is not None
+    return choose_next(chip, decoder, logits, sampling, decoder.cache.length)
+
+
+def all_logits(
+    chip: MeshChip, decoder: Decoder, token_ids: list[int]
+) -> NDArray[np.float32] | None:
+    """Teacher-forced logits of every position, float32 [S, V]; on chip 0 only, to read them out."""
+    decoder.start(chip, batch=1, max_length=len(token_ids))
+    logits = decoder.forward(chip, np.array([token_ids], dtype=np.int32), every=True)
+    whole = chip.all_gather(logits, dim=-1)
+    if chip.rank != 0:
+        return None
+    return whole.to_numpy()[0, :, : decoder.config.vocab_size].astype(np.float32)
+
+
+def choose_next(
+    chip: MeshChip, decoder: Decoder, logits_BSVc: Tensor, sampling: Sampling, position: int
+) -> int:
+    """The next token of the one sequence, from every chip's logits [1, 1, Vc].
+
+    Only what the choice needs goes round: the best token of each chip when greedy, its top_k best,
+    or all logits when there is no top_k. Every chip then draws with the same seed.
+    """
+    width = logits_BSVc.shape[-1]
+    count = 1 if sampling.is_greedy else min(sampling.top_k, width)
+    if count == 0:
+        values = chip.all_gather(logits_BSVc, dim=-1).to_numpy().reshape(-1)
+        ids = np.arange(values.size)
+    else:
+        best, where = chip.topk(logits_BSVc, count)
+        values = chip.all_gather(best, dim=-1).to_numpy().reshape(-1)
+        local = chip.all_gather(where, dim=-1).to_numpy().reshape(-1).astype(np.int64)
+        ids = local + np.repeat(np.arange(chip.num_chips) * width, count)
+    ids = np.where(ids < decoder.config.vocab_size, ids, -1)
+    return choose(values.astype(np.float32), ids, sampling, position)
