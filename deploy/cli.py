@@ -1,0 +1,67 @@
+"""The meshtwin command: `meshtwin generate`, `pull` and `boxes`.
+
+`main(argv)` parses and calls a function that anyone can import. Answers go to stdout, progress and
+errors to stderr. Exit code 0 is done, 1 failed, 2 misused, 130 interrupted.
+"""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from .. import __version__
+from ..chip.errors import MeshtwinError
+from . import boxes_command, generate_command, pull_command
+
+EPILOG = """\
+examples:
+  meshtwin generate "The capital of France is"
+  meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
+  meshtwin boxes
+  meshtwin pull smollm2 --dtype float32
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line `argv` (default: the process's own) and return its exit code."""
+    args = parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except MeshtwinError as error:
+        return _failed(error, args.debug)
+    except (OSError, ValueError) as error:
+        return _failed(error, args.debug)
+    except KeyboardInterrupt:
+        print("meshtwin: interrupted", file=sys.stderr)
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    top = argparse.ArgumentParser(
+        prog="meshtwin",
+        description="Emulate a mesh of Tenstorrent chips, one Ray actor a chip, on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"meshtwin {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print one JSON object for machines")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for command in (generate_command, pull_command, boxes_command):
+        command.add_to(commands, common)
+    return top
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    else:
+        print(f"meshtwin: {type(error).__name__}: {error}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

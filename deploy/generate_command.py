@@ -1,0 +1,157 @@
+"""`meshtwin generate`: text from a real model on an emulated box, with simulated time beside it."""
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..chip.dtype import DType
+from ..fabric.topology import load_box
+from ..mesh.device import open_mesh
+from ..models.config import LlamaConfig
+from ..models.errors import ContextOverflow
+from ..models.generator import Generator
+from ..models.sampling import Sampling
+from ..models.tokenizer import Tokenizer
+from .generate_summary import show, summarise
+from .pull import pull
+
+DEFAULT_PROMPT = "The capital of France is"
+EPILOG = """\
+examples:
+  meshtwin generate "Once upon a time" --max-tokens 40
+  meshtwin generate "Why is the sky blue?" --chat --temperature 0.7 --top-p 0.9 --seed 1
+  meshtwin generate "Hello" --model ./my-llama-folder --box galaxy --json
+"""
+
+
+def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
+    """Add the command to the command line."""
+    command = commands.add_parser(
+        "generate",
+        parents=[common],
+        help="generate text with a model cut over the chips of a box",
+        description=(
+            "Open a box of emulated chips, one Ray actor each, cut a Llama-like model over them "
+            "and generate text. Wall times are of this machine, sim times of the emulated chips."
+        ),
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("prompt", nargs="?", default=DEFAULT_PROMPT, help="text to go on from")
+    command.add_argument(
+        "--model",
+        default="smollm2",
+        help="smollm2 (pulled at first use), a Hugging Face name (org/name) or a folder",
+    )
+    command.add_argument("--box", default="quietbox2", help="see `meshtwin boxes` (%(default)s)")
+    command.add_argument("--chat", action="store_true", help="use the model's chat template")
+    command.add_argument(
+        "--max-tokens", type=_count, default=64, metavar="N", help="new tokens (%(default)s)"
+    )
+    command.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        default="bfloat16",
+        help="of weights and activations (%(default)s)",
+    )
+    sampling = command.add_argument_group("sampling")
+    sampling.add_argument(
+        "--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default)"
+    )
+    sampling.add_argument("--top-k", type=int, default=0, metavar="K", help="0: no limit (default)")
+    sampling.add_argument("--top-p", type=float, default=1.0, metavar="P", help="1: no limit")
+    sampling.add_argument("--seed", type=int, default=0, help="same seed, same text (%(default)s)")
+    command.add_argument("--address", help="a Ray cluster (auto, host:port); default: a local Ray")
+    command.add_argument(
+        "--transport",
+        choices=("auto", "shared_memory", "zeromq"),
+        default="auto",
+        help="between chips (auto: shared memory on a host, ZeroMQ between hosts)",
+    )
+    command.set_defaults(run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to generate, checked before any chip is started."""
+
+    folder: Path
+    prompt_ids: list[int]
+    max_tokens: int
+    sampling: Sampling
+    dtype: DType
+    tokenizer: Tokenizer
+
+
+def run(args: argparse.Namespace) -> int:
+    """Generate, stream the text to stdout, then print what it took."""
+    box = load_box(args.box)
+    request = prepare(args)
+    quiet = args.json
+    _say(f"opening {box.name}: {box.num_chips} chips, one Ray actor each", quiet)
+    with open_mesh(box, address=args.address, transport=args.transport) as mesh:
+        _say(f"loading {request.folder}", quiet)
+        generator = Generator(mesh, request.folder, request.dtype)
+        text = stream(generator, request, None if quiet else sys.stdout.write)
+        result = summarise(args.model, generator, mesh.reports(), text)
+    if quiet:
+        print(json.dumps(result, indent=2))
+    else:
+        print("\n")
+        show(result, Console())
+    return 0
+
+
+def prepare(args: argparse.Namespace) -> Request:
+    """Pull the model if need be, and check everything that can be checked without chips.
+
+    Raises:
+        ContextOverflow: the prompt and the new tokens do not fit the model's context.
+        CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is no model of ours.
+        ValueError: a sampling parameter is out of range; the text says the bounds.
+    """
+    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.seed)
+    folder = pull(args.model, args.dtype)
+    config, tokenizer = LlamaConfig.from_folder(folder), Tokenizer(folder)
+    if args.chat:
+        prompt_ids = tokenizer.chat([{"role": "user", "content": args.prompt}])
+    else:
+        prompt_ids = tokenizer.encode(args.prompt)
+    if len(prompt_ids) + args.max_tokens > config.max_position_embeddings:
+        raise ContextOverflow(len(prompt_ids), args.max_tokens, config.max_position_embeddings)
+    return Request(
+        folder, prompt_ids, args.max_tokens, sampling, DType.parse(args.dtype), tokenizer
+    )
+
+
+def stream(generator: Generator, request: Request, write: Any | None) -> str:
+    """Generate and hand out the text as it comes; the whole of it."""
+    decoder = request.tokenizer.stream()
+    pieces = []
+    for token in generator.generate(request.prompt_ids, request.max_tokens, request.sampling):
+        pieces.append(decoder.push(token))
+        if write is not None:
+            write(pieces[-1])
+            sys.stdout.flush()
+    pieces.append(decoder.finish())
+    if write is not None:
+        write(pieces[-1])
+    return "".join(pieces)
+
+
+def _say(text: str, quiet: bool) -> None:
+    """Progress, on stderr."""
+    if not quiet:
+        print(f"meshtwin: {text}", file=sys.stderr)
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{count} must be at least 1")
+    return count
