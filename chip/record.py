@@ -77,6 +77,10 @@ class Recorder:
         """Record something that is not planned per shape, such as a collective."""
         self.note(OpFacts(record), record.sim_start_ps)
 
+    def last_name(self) -> str:
+        """The op recorded last, or "" when there is none."""
+        return self._kept[-1][0].record.name if self._kept else ""
+
     def records(self) -> list[OpRecord]:
         """The ops kept, oldest first."""
         return [facts.record._replace(sim_start_ps=start) for facts, start in self._kept]

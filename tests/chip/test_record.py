@@ -11,6 +11,7 @@ def test_records_come_back_in_order_with_their_start() -> None:
     recorder.note(facts, 20)
     recorder.add(SUM)
     assert recorder.records() == [MUL._replace(sim_start_ps=10), MUL._replace(sim_start_ps=20), SUM]
+    assert recorder.last_name() == "all_reduce"
 
 
 def test_totals_count_ops_whose_records_are_gone() -> None:
@@ -36,3 +37,4 @@ def test_a_cleared_or_disabled_recorder_holds_nothing() -> None:
     recorder.add(SUM)
     assert recorder.records() == []
     assert recorder.totals() == {}
+    assert recorder.last_name() == ""
