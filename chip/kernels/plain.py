@@ -73,7 +73,7 @@ def fold(parts: Sequence[Array], out: Array, wide: bool) -> None:
 def rms_norm(x: Words, weight: Floats, out: Words, eps: float) -> None:
     """Divide each row by its root mean square, multiply by the weight; rounded once."""
     with np.errstate(all="ignore"):
-        rows = _wide(x).reshape(-1, weight.size)
+        rows = _wide(x).reshape(x.size // weight.size, weight.size)
         squares = sum_in_lanes(rows * rows)
         scale = np.float32(1) / np.sqrt(squares / np.float32(weight.size) + np.float32(eps))
         round_words((rows * scale[:, None] * weight).reshape(x.shape), out)
@@ -82,9 +82,10 @@ def rms_norm(x: Words, weight: Floats, out: Words, eps: float) -> None:
 def sum_in_lanes(rows: Floats) -> Floats:
     """Sum each row [R, n] in core.c's order: lane i of 16 takes i, i+16, ...; then a tree."""
     num_rows, length = rows.shape
-    padded = np.zeros((num_rows, -(-length // LANES), LANES), np.float32)
-    padded.reshape(num_rows, -1)[:, :length] = rows
-    lanes = np.add.accumulate(padded, axis=1)[:, -1]
+    steps = -(-length // LANES)
+    padded = np.zeros((num_rows, steps * LANES), np.float32)
+    padded[:, :length] = rows
+    lanes = np.add.accumulate(padded.reshape(num_rows, steps, LANES), axis=1)[:, -1]
     for half in (8, 4, 2, 1):
         lanes = lanes[:, :half] + lanes[:, half:]
     return np.ascontiguousarray(lanes[:, 0])
@@ -93,7 +94,7 @@ def sum_in_lanes(rows: Floats) -> Floats:
 def rotary(x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, width: int) -> None:
     """Rotate pairs (i, i + width/2) of x [..., positions, width]."""
     with np.errstate(all="ignore"):
-        wide = _wide(x).reshape(-1, positions, width)
+        wide = _wide(x).reshape(x.size // (positions * width), positions, width)
         half = width // 2
         turned = np.concatenate((-wide[..., half:], wide[..., :half]), axis=-1)
         result = wide * cosine.reshape(positions, width) + turned * sine.reshape(positions, width)

@@ -17,8 +17,8 @@ PASSES = 3  # two products and a sum
 def _rule(x_BNSH: TensorSpec, cosine_SH: TensorSpec, sine_SH: TensorSpec) -> Plan:
     require_float(x=x_BNSH, cos=cosine_SH, sin=sine_SH)
     require_rank(4, x=x_BNSH)
-    if x_BNSH.shape[-1] % 2:
-        raise ShapeError(f"x {x_BNSH.shape}: the head dim must be even")
+    if x_BNSH.shape[-1] % 2 or not x_BNSH.shape[-1] or not x_BNSH.shape[-2]:
+        raise ShapeError(f"x {x_BNSH.shape}: the head dim must be even, and no dim 0")
     if not cosine_SH.shape == sine_SH.shape == x_BNSH.shape[-2:]:
         raise ShapeError(
             f"cos {cosine_SH.shape}, sin {sine_SH.shape} "

@@ -172,6 +172,14 @@ def test_rms_norm_agrees_bit_by_bit(core: Any, width: int) -> None:
     assert first == second
 
 
+def test_no_rows_are_normed_or_rotated_without_complaint(core: Any) -> None:
+    nothing = np.zeros((0, 2, 16), np.uint16)
+    table = np.zeros((2, 16), np.float32)
+    assert both(core, "rms_norm", nothing, nothing, table[0], after=(1e-5,)) == [b"", b""]
+    assert both(core, "rotary", nothing, nothing, table, table, after=(2, 16)) == [b"", b""]
+    assert both(core, "add", nothing, nothing, nothing) == [b"", b""]
+
+
 @pytest.mark.parametrize(("positions", "width"), [(1, 64), (3, 32), (2, 6), (4, 2)])
 def test_rotary_agrees_bit_by_bit(core: Any, positions: int, width: int) -> None:
     x = random_words((2, 3, positions, width), width)

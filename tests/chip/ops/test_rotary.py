@@ -34,7 +34,7 @@ def test_tables_of_another_shape_and_odd_heads_are_refused() -> None:
     with pytest.raises(ShapeError, match=r"cos \(3, 4\), sin \(3, 4\) \(expected \(2, 4\) each"):
         chip.rotary_embedding(x, table, table)
     odd = chip.tensor(np.zeros((1, 1, 2, 3)))
-    with pytest.raises(ShapeError, match="must be even"):
+    with pytest.raises(ShapeError, match="must be even, and no dim 0"):
         chip.rotary_embedding(odd, table, table)
     with pytest.raises(ShapeError, match="expected 4 dims"):
         chip.rotary_embedding(table, table, table)
