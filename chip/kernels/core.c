@@ -4,8 +4,9 @@
  * and compiled three times (AVX-512, AVX2+FMA, portable); the best one the processor has is chosen when the module loads.
  *
  * The order of every float32 sum is fixed: lane i of 16 takes the elements i, i+16, i+32, ..., and the lanes are added as a
- * tree (i and i+8, then 4, 2, 1). So a result is the same bits on AVX-512 and AVX2 (and ARM), for one row or for a
- * thousand. Only an x86 without FMA (before 2013) rounds products of `linear` and `attention` separately.
+ * tree (i and i+8, then 4, 2, 1). So a result is the same bits on AVX-512 and AVX2, for one row or for a thousand.
+ * Only an x86 without FMA (before 2013) rounds products of `linear` and `attention` separately. (ARM has FMA and should give
+ * the same bits as AVX; that is not tested.)
  * Contraction into FMA is off (ISO C mode of gcc, the pragma for clang); where an FMA is meant, it is written.
  *
  * plain.py holds the same functions in numpy; __init__.py picks. Buffers must be C-contiguous; shapes are checked by the
