@@ -4,7 +4,7 @@ import numpy as np
 
 from ..chip.chip import Chip
 from ..chip.dtype import DType
-from ..chip.record import OpRecord
+from ..chip.record import OpFacts, OpRecord
 from ..chip.tensor import Tensor, tensor_spec
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
@@ -36,6 +36,7 @@ class Communicator:
         self.counters = LinkCounters()
         self._calls_made: dict[Group, int] = {}
         self._executors: dict[Group, Direct | StepByStep] = {}
+        self._facts: dict[tuple[Plan, int], OpFacts] = {}
 
     def begin_run(self) -> None:
         """Count calls from zero again: a new program starts on all chips."""
@@ -87,9 +88,8 @@ class Communicator:
             number = self._calls_made.get(plan.group, 0)
             self._calls_made[plan.group] = number + 1
             result, entries = self._executor(plan.group).run(plan, number, words, sim_start_ps)
-        timing = plan.timing(entries)
-        chip.clock.wait_until(timing.sim_exit_ps[plan.position])
-        for (src, dst), (num_bytes, messages) in timing.traffic[plan.position].items():
+        chip.clock.wait_until(plan.exit_ps(entries))
+        for (src, dst), (num_bytes, messages) in plan.traffic.items():
             self.counters.add(src, dst, num_bytes, messages)
         self._note(chip, plan, sim_start_ps)
         return result
@@ -108,19 +108,11 @@ class Communicator:
         return executor
 
     def _note(self, chip: Chip, plan: Plan, sim_start_ps: int) -> None:
-        chip.recorder.add(
-            OpRecord(
-                name=plan.call.operation.value,
-                input_shapes=(plan.call.shape,),
-                output_shapes=(plan.result_shape,),
-                dtypes=(plan.call.dtype.label,) * 2,
-                sim_start_ps=sim_start_ps,
-                sim_duration_ps=chip.clock.now_ps - sim_start_ps,
-                bytes=plan.bytes_sent,
-                flops=0,
-                bound="fabric",
-            )
-        )
+        key = (plan, chip.clock.now_ps - sim_start_ps)
+        facts = self._facts.get(key)
+        if facts is None:
+            facts = self._facts[key] = OpFacts(_record(*key))
+        chip.recorder.note(facts, sim_start_ps)
 
     def _check_root(self, root: int, axis: int | None) -> None:
         ranks = group_of(self.box, self.rank, axis).ranks
@@ -129,3 +121,18 @@ class Communicator:
                 f"broadcast: chip {root} is not in the group of chip {self.rank}; "
                 f"legal roots are {', '.join(map(str, ranks))}"
             )
+
+
+def _record(plan: Plan, sim_duration_ps: int) -> OpRecord:
+    """What is recorded of a collective, but for its start."""
+    return OpRecord(
+        name=plan.call.operation.value,
+        input_shapes=(plan.call.shape,),
+        output_shapes=(plan.result_shape,),
+        dtypes=(plan.call.dtype.label,) * 2,
+        sim_start_ps=0,
+        sim_duration_ps=sim_duration_ps,
+        bytes=plan.bytes_sent,
+        flops=0,
+        bound="fabric",
+    )

@@ -10,24 +10,24 @@ simulated entry time) and a piece of the tensor; a tensor larger than a slot goe
 import struct
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..fabric.transport.window import Window
 from .errors import CollectiveMismatch
-from .plan import Plan, Words, call_text
+from .plan import Plan, Words
 from .schedule import Operation
 from .sums import evaluate
 
-HEADER = struct.Struct("<q16sI")  # simulated entry time, digest of the call, length of its text
+HEADER = struct.Struct("<qQ16sI")  # simulated entry, number of the call, its digest, text length
 HEADER_BYTES = 1024
 ONE_MEETING_BYTES = 1 << 16
 ONE_MEETING_CHIPS = 8
 """Up to this size and number every chip adds everything; above, the sums are shared out."""
 
 Slots = tuple[NDArray[np.uint8], ...]
+Shape = tuple[int, int]
 
 
 class Direct:
@@ -35,36 +35,36 @@ class Direct:
 
     def __init__(self, window: Window, timeout_s: float) -> None:
         self.window, self.timeout_s = window, timeout_s
-        self._views: dict[tuple[Plan, tuple[int, int], int], _Views] = {}
+        self._views: dict[tuple[Plan, Shape, int], _Views] = {}
+        self._described: dict[int, Plan] = {}  # the plan whose text each own slot holds
 
     def run(
         self, plan: Plan, number: int, words: Words, sim_now_ps: int
     ) -> tuple[Words, tuple[int, ...]]:
-        """The result of the collective and the simulated entry times by position."""
+        """The result of the collective and the simulated entry times by position.
+
+        Raises:
+            CollectiveMismatch: another chip of the group made another call.
+        """
         if plan.call.operation is Operation.BARRIER:
-            self._write_header(plan, number, sim_now_ps)
-            self._meet()
-            return words, self._read_headers(plan)
+            return words, self._meet(plan, number, sim_now_ps)
         blocks = plan.to_blocks(words)
         rows = 1 if plan.call.operation is Operation.REDUCE_SCATTER else len(plan.block_of)
         result = np.empty((rows, blocks.shape[1]), dtype=blocks.dtype)
         entries: tuple[int, ...] = ()
         for piece in self._pieces(blocks):
-            self._write_header(plan, number, sim_now_ps)
-            entries = self._piece(plan, blocks[:, piece], result[:, piece])
+            self._put(blocks[:, piece])
+            entries = self._meet(plan, number, sim_now_ps)
+            self._take(plan, number, sim_now_ps, blocks[:, piece], result[:, piece])
         return plan.from_blocks(result), entries
 
-    def _piece(self, plan: Plan, blocks: Words, result: Words) -> tuple[int, ...]:
-        """One slot full: publish the blocks, meet, and fill the same columns of the result."""
-        self._put(blocks)
-        self._meet()
-        entries = self._read_headers(plan)
+    def _take(self, plan: Plan, number: int, sim_now_ps: int, blocks: Words, result: Words) -> None:
+        """Fill the result from what everybody has published, by a second meeting if need be."""
         operation, views = plan.call.operation, self._read(plan, blocks.shape)
         if operation is Operation.ALL_GATHER:
-            for block, row in enumerate(views.first_rows):
-                result[block] = row
+            views.gather(result)
         elif operation is Operation.BROADCAST:
-            result[:] = views.arrays[plan.group.ranks.index(plan.call.root)]
+            result[...] = views.arrays[plan.group.ranks.index(plan.call.root)]
         elif operation is Operation.REDUCE_SCATTER:
             result[0] = views.sum(plan.position)
         elif blocks.nbytes <= ONE_MEETING_BYTES and len(plan.block_of) <= ONE_MEETING_CHIPS:
@@ -72,10 +72,8 @@ class Direct:
                 result[block] = views.sum(chunk)
         else:
             self._put(views.sum(plan.position)[None])
-            self._meet()
-            for block, row in enumerate(self._read(plan, (1, blocks.shape[1])).first_rows):
-                result[block] = row
-        return entries
+            self._meet(plan, number, sim_now_ps)
+            self._read(plan, (1, blocks.shape[1])).gather(result)
 
     def _pieces(self, blocks: Words) -> Iterator[slice]:
         """The columns that fit a slot, part by part."""
@@ -89,10 +87,6 @@ class Direct:
         room = self.window.buffer()[HEADER_BYTES : HEADER_BYTES + blocks.nbytes]
         room.view(blocks.dtype).reshape(blocks.shape)[...] = blocks
 
-    def _meet(self) -> None:
-        self.window.publish()
-        self.window.wait_all(self.timeout_s)
-
     def _read(self, plan: Plan, shape: tuple[int, ...]) -> "_Views":
         """Views of what all chips published; made once for each plan and slot, then looked up."""
         slots = self.window.slots()
@@ -102,37 +96,36 @@ class Direct:
             views = self._views[key] = _Views(plan, slots, (shape[0], shape[1]))
         return views
 
-    def _write_header(self, plan: Plan, number: int, sim_now_ps: int) -> None:
-        text = call_text(plan.call, number)
-        buffer = self.window.buffer()
-        HEADER.pack_into(buffer.data, 0, sim_now_ps, text.digest, len(text.array))
-        buffer[HEADER.size : HEADER.size + len(text.array)] = text.array
+    def _meet(self, plan: Plan, number: int, sim_now_ps: int) -> tuple[int, ...]:
+        """Publish, wait for all, and check that all calls are equal; entry times by position."""
+        buffer, text = self.window.buffer(), plan.text
+        HEADER.pack_into(buffer.data, 0, sim_now_ps, number, plan.digest, len(text))
+        if self._described.get(id(buffer)) is not plan:
+            buffer[HEADER.size : HEADER.size + len(text)] = text
+            self._described[id(buffer)] = plan
+        self.window.publish()
+        self.window.wait_all(self.timeout_s)
+        headers = [HEADER.unpack_from(slot.data) for slot in self.window.slots()]
+        called = headers[0][1:3]
+        for index, header in enumerate(headers):
+            if header[1:3] != called:
+                raise self._mismatch(plan, index)
+        return tuple([headers[block][0] for block in plan.block_of])
 
-    def _read_headers(self, plan: Plan) -> tuple[int, ...]:
-        """Everybody's simulated entry time by position, after a check that all calls are equal."""
-        slots = self.window.slots()
-        headers = [HEADER.unpack_from(slot.data) for slot in slots]
-        first = headers[0][1]
-        for index, (_, call, _) in enumerate(headers):
-            if call != first:
-                ranks = plan.group.ranks
-                raise CollectiveMismatch(
-                    plan.group.order[plan.position],
-                    ranks[0],
-                    _text(slots[0], headers[0]),
-                    ranks[index],
-                    _text(slots[index], headers[index]),
-                )
-        return tuple(headers[block][0] for block in plan.block_of)
+    def _mismatch(self, plan: Plan, other: int) -> CollectiveMismatch:
+        """What the group's first chip called, and the first chip that differs from it."""
+        first, theirs = (_call_in(self.window.slots()[index]) for index in (0, other))
+        ranks = plan.group.ranks
+        return CollectiveMismatch(ranks[plan.rank_index], ranks[0], first, ranks[other], theirs)
 
 
 class _Views:
     """What all chips laid into one parity of their slots, as arrays of [rows, columns]."""
 
-    def __init__(self, plan: Plan, slots: Slots, shape: tuple[int, int]) -> None:
+    def __init__(self, plan: Plan, slots: Slots, shape: Shape) -> None:
         dtype = plan.call.dtype.numpy
         num_bytes = shape[0] * shape[1] * dtype.itemsize
-        self.plan, self.slots = plan, slots
+        self.plan = plan
         self.arrays: list[Words] = [
             slot[HEADER_BYTES : HEADER_BYTES + num_bytes].view(dtype).reshape(shape)
             for slot in slots
@@ -140,21 +133,25 @@ class _Views:
         self._rows: dict[int, list[Words]] = {}
 
     @cached_property
-    def first_rows(self) -> list[Words]:
-        """Row 0 of every chip, by ascending rank."""
+    def _first_rows(self) -> list[Words]:
         return [array[0] for array in self.arrays]
+
+    def gather(self, result: Words) -> None:
+        """Row 0 of every chip, by ascending rank, as the rows of `result`."""
+        np.stack(self._first_rows, out=result)
 
     def sum(self, chunk: int) -> Words:
         """The sum of a chunk over all chips, in the schedule's order."""
         rows = self._rows.get(chunk)
-        block_of = self.plan.block_of
         if rows is None:
-            rows = [self.arrays[rank_index][block_of[chunk]] for rank_index in block_of]
+            block = self.plan.block_of[chunk]
+            rows = [self.arrays[rank_index][block] for rank_index in self.plan.block_of]
             self._rows[chunk] = rows
-        how = self.plan.schedule.contributions[self.plan.position][chunk]
-        return evaluate(how, rows.__getitem__)
+        return evaluate(self.plan.schedule.sums(self.plan.position)[chunk], rows)
 
 
-def _text(slot: NDArray[np.uint8], header: tuple[Any, ...]) -> str:
+def _call_in(slot: NDArray[np.uint8]) -> str:
     """The call that a slot's header describes."""
-    return bytes(slot[HEADER.size : HEADER.size + header[2]]).decode()
+    _, number, _, length = HEADER.unpack_from(slot.data)
+    text = bytes(slot[HEADER.size : HEADER.size + length]).decode(errors="replace")
+    return f"{text} as collective {number} of its group"

@@ -6,7 +6,7 @@ import numpy as np
 from ..chip import kernels
 from ..fabric.transport.base import Transport
 from .errors import CollectiveMismatch
-from .plan import Plan, Words, call_text
+from .plan import Plan, Words
 from .schedule import Operation, StepKind
 
 
@@ -33,7 +33,7 @@ class StepByStep:
         """Everybody's entry time, after a check that all calls are equal."""
         rank, ranks = self.transport.rank, plan.group.ranks
         leader = ranks[0]
-        mine = (rank, call_text(plan.call, number).text, sim_now_ps)
+        mine = (rank, f"{plan.call} as collective {number} of its group", sim_now_ps)
         if rank == leader:
             calls = [mine, *(self._receive_call(src) for src in ranks[1:])]
             for dst in ranks[1:]:

@@ -16,7 +16,7 @@ from .costs import load_costs
 from .errors import ChunkError
 from .group import Group, group_of
 from .schedule import Operation, Schedule
-from .simulate import Timing, simulate
+from .simulate import Timing, Traffic, simulate
 
 Words = NDArray[np.generic]
 MAX_TEXT_BYTES = 900
@@ -50,23 +50,6 @@ class Call:
         return ", ".join(words) + ")"
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class CallText:
-    """A call in words and as 16 bytes that differ when the words do."""
-
-    text: str
-    digest: bytes
-    array: NDArray[np.uint8]
-
-
-@lru_cache(maxsize=4096)
-def call_text(call: Call, number: int) -> CallText:
-    """`call` as the `number`-th collective of its group in a run."""
-    encoded = f"{call}, collective {number} of its group".encode()[:MAX_TEXT_BYTES]
-    digest = hashlib.blake2b(encoded, digest_size=16).digest()
-    return CallText(encoded.decode(), digest, np.frombuffer(encoded, np.uint8))
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """A call on one chip's group: `block_of[chunk]` is the part of the tensor that a chunk is.
@@ -84,6 +67,21 @@ class Plan:
     num_blocks: int
     block_items: int
     chunk_bytes: tuple[int, ...]
+
+    @cached_property
+    def rank_index(self) -> int:
+        """Where this chip stands among the ascending ranks of its group."""
+        return self.block_of[self.position]
+
+    @cached_property
+    def text(self) -> NDArray[np.uint8]:
+        """The call in words, as UTF-8 bytes, for the other chips."""
+        return np.frombuffer(str(self.call).encode()[:MAX_TEXT_BYTES], np.uint8)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """16 bytes that differ where calls differ."""
+        return hashlib.blake2b(str(self.call).encode(), digest_size=16).digest()
 
     @cached_property
     def result_shape(self) -> tuple[int, ...]:
@@ -110,12 +108,16 @@ class Plan:
         """True when the chip is alone, or the tensor is empty: nothing to send, no time."""
         return len(self.group.ranks) == 1 or not any(self.chunk_bytes)
 
-    def timing(self, sim_entry_ps: tuple[int, ...]) -> Timing:
-        """Exit times when the positions enter at `sim_entry_ps` (absolute, simulated ps)."""
+    def exit_ps(self, sim_entry_ps: tuple[int, ...]) -> int:
+        """When this chip is done, if the positions enter at `sim_entry_ps` (simulated ps)."""
         first = min(sim_entry_ps)
-        relative = _timing(self, tuple(entry - first for entry in sim_entry_ps))
-        exits = tuple(first + exit_ps for exit_ps in relative.sim_exit_ps)
-        return Timing(exits, relative.traffic)
+        relative = _timing(self, tuple([entry - first for entry in sim_entry_ps]))
+        return first + relative.sim_exit_ps[self.position]
+
+    @cached_property
+    def traffic(self) -> Traffic:
+        """Bytes and messages that this chip sends over each link; no entry time changes them."""
+        return _timing(self, (0,) * len(self.group.order)).traffic[self.position]
 
     def to_blocks(self, words: Words) -> Words:
         """The chip's tensor as rows [num_blocks, block_items], zero-padded."""

@@ -11,12 +11,19 @@ execution in shared memory can add in that very order and give the same bits.
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, Union
 
 from .errors import ScheduleError
 
-Sum: TypeAlias = "int | tuple[Sum, Sum]"
+Sum: TypeAlias = Union[int, tuple["Sum", "Sum"]]  # noqa: UP007 (an alias of itself)
 """How a value was added: a position's own value, or (left + right)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A sum from left to right: ((p0 + p1) + p2) + ... of these positions."""
+
+    positions: tuple[int, ...]
 
 
 class Operation(Enum):
@@ -80,6 +87,17 @@ class Schedule:
         self._check_end(state)
         return tuple(state)
 
+    def sums(self, position: int) -> dict[int, Sum | Order]:
+        """`contributions` of a position, with an Order where a sum goes from left to right."""
+        return self._sums[position]
+
+    @cached_property
+    def _sums(self) -> tuple[dict[int, Sum | Order], ...]:
+        return tuple(
+            {chunk: left_fold(how) or how for chunk, how in end.items()}
+            for end in self.contributions
+        )
+
     def wanted(self, position: int) -> tuple[int, ...]:
         """The chunks that a position holds at the end."""
         if self.operation is Operation.REDUCE_SCATTER:
@@ -124,7 +142,7 @@ class Schedule:
                     )
 
 
-def leaves(value: "Sum | None") -> list[int]:
+def leaves(value: Sum | None) -> list[int]:
     """The positions whose values were added, in order, each as often as it was added."""
     if value is None:
         return []
@@ -134,8 +152,8 @@ def leaves(value: "Sum | None") -> list[int]:
     return leaves(left) + leaves(right)
 
 
-def left_fold(value: Sum) -> tuple[int, ...] | None:
-    """The order of positions when the sum is ((a + b) + c) + ..., else None."""
+def left_fold(value: Sum) -> Order | None:
+    """The order of a sum that is ((a + b) + c) + ..., else None."""
     order: list[int] = []
     while isinstance(value, tuple):
         value, last = value
@@ -143,4 +161,4 @@ def left_fold(value: Sum) -> tuple[int, ...] | None:
             return None
         order.append(last)
     order.append(value)
-    return tuple(reversed(order))
+    return Order(tuple(reversed(order)))

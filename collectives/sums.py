@@ -1,21 +1,21 @@
 """Adding chunks in the order that a schedule fixes."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 from ..chip import kernels
 from .plan import Words
-from .schedule import Sum, left_fold
+from .schedule import Order, Sum
 
 
-def evaluate(how: Sum, leaf: Callable[[int], Words]) -> Words:
-    """The sum that a schedule's `contributions` describe, of the values `leaf(position)`.
+def evaluate(how: Sum | Order, values: Sequence[Words]) -> Words:
+    """The sum of `values` (by position) that a schedule's `sums` describe.
 
     bfloat16 words are rounded at every addition, as chunks that travel from chip to chip in
     bfloat16 are; integers wrap around.
     """
-    order = left_fold(how)
-    if order is not None:
-        parts = [leaf(position) for position in order]
+    if isinstance(how, Order):
+        parts = [values[position] for position in how.positions]
         return parts[0] if len(parts) == 1 else kernels.fold(parts)
-    assert isinstance(how, tuple)
-    return kernels.fold([evaluate(side, leaf) for side in how])
+    if isinstance(how, int):
+        return values[how]
+    return kernels.fold([evaluate(side, values) for side in how])

@@ -9,6 +9,7 @@ from meshtwin.collectives.algorithms.ring import ring_schedule
 from meshtwin.collectives.errors import ScheduleError
 from meshtwin.collectives.schedule import (
     Operation,
+    Order,
     Schedule,
     Step,
     StepKind,
@@ -37,7 +38,7 @@ def test_every_position_ends_with_every_contribution_exactly_once(
 def test_a_ring_all_reduce_adds_each_chunk_in_ring_order_from_its_own_start(num_ranks: int) -> None:
     ends = ring_schedule(Operation.ALL_REDUCE, num_ranks).contributions
     for chunk in range(num_ranks):
-        order = tuple((chunk + 1 + step) % num_ranks for step in range(num_ranks))
+        order = Order(tuple((chunk + 1 + step) % num_ranks for step in range(num_ranks)))
         assert {left_fold(end[chunk]) for end in ends} == {order}
 
 
