@@ -1,10 +1,11 @@
 """The meshtwin command: `meshtwin generate`, `pull` and `boxes`.
 
 `main(argv)` parses and calls a function that anyone can import. Answers go to stdout, progress and
-errors to stderr. Exit code 0 is done, 1 failed, 2 misused, 130 interrupted.
+errors to stderr. Exit code 0 is done, 1 failed, 2 misused, 130 interrupted, 141 nobody reads.
 """
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,9 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = args.run(args)
         return code
-    except MeshtwinError as error:
-        return _failed(error, args.debug)
-    except (OSError, ValueError) as error:
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (MeshtwinError, OSError, ValueError) as error:
         return _failed(error, args.debug)
     except KeyboardInterrupt:
         print("meshtwin: interrupted", file=sys.stderr)

@@ -13,7 +13,7 @@ from ..chip.dtype import DType
 from ..fabric.topology import load_box
 from ..mesh.device import open_mesh
 from ..models.config import LlamaConfig
-from ..models.errors import ContextOverflow
+from ..models.errors import ContextOverflow, TokenError
 from ..models.generator import Generator
 from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
@@ -42,7 +42,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("prompt", nargs="?", default=DEFAULT_PROMPT, help="text to go on from")
+    command.add_argument(
+        "prompt", nargs="?", default=DEFAULT_PROMPT, help="text to go on from (%(default)r)"
+    )
     command.add_argument(
         "--model",
         default="smollm2",
@@ -73,7 +75,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         default="auto",
         help="between chips (auto: shared memory on a host, ZeroMQ between hosts)",
     )
-    command.set_defaults(run=run)
+    command.set_defaults(run=run, misuse=command.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class Request:
 
 def run(args: argparse.Namespace) -> int:
     """Generate, stream the text to stdout, then print what it took."""
-    box = load_box(args.box)
+    box, _ = load_box(args.box), _sampling(args)
     request = prepare(args)
     quiet = args.json
     _say(f"opening {box.name}: {box.num_chips} chips, one Ray actor each", quiet)
@@ -113,20 +115,20 @@ def prepare(args: argparse.Namespace) -> Request:
     Raises:
         ContextOverflow: the prompt and the new tokens do not fit the model's context.
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is no model of ours.
-        ValueError: a sampling parameter is out of range; the text says the bounds.
+        TokenError: the prompt is empty.
     """
-    sampling = Sampling(args.temperature, args.top_k, args.top_p, args.seed)
     folder = pull(args.model, args.dtype)
     config, tokenizer = LlamaConfig.from_folder(folder), Tokenizer(folder)
     if args.chat:
         prompt_ids = tokenizer.chat([{"role": "user", "content": args.prompt}])
     else:
         prompt_ids = tokenizer.encode(args.prompt)
+    if not prompt_ids:
+        raise TokenError("the prompt is empty: give at least one token")
     if len(prompt_ids) + args.max_tokens > config.max_position_embeddings:
         raise ContextOverflow(len(prompt_ids), args.max_tokens, config.max_position_embeddings)
-    return Request(
-        folder, prompt_ids, args.max_tokens, sampling, DType.parse(args.dtype), tokenizer
-    )
+    dtype = DType.parse(args.dtype)
+    return Request(folder, prompt_ids, args.max_tokens, _sampling(args), dtype, tokenizer)
 
 
 def stream(generator: Generator, request: Request, write: Any | None) -> str:
@@ -142,6 +144,15 @@ def stream(generator: Generator, request: Request, write: Any | None) -> str:
     if write is not None:
         write(pieces[-1])
     return "".join(pieces)
+
+
+def _sampling(args: argparse.Namespace) -> Sampling:
+    """The sampling asked for; a parameter out of its range is misuse: usage, and exit code 2."""
+    try:
+        return Sampling(args.temperature, args.top_k, args.top_p, args.seed)
+    except ValueError as error:
+        args.misuse(str(error))
+        raise
 
 
 def _say(text: str, quiet: bool) -> None:
