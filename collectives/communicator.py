@@ -1,11 +1,13 @@
 """One chip's end of the collectives: it plans a call, executes it, and moves the chip's clock."""
 
+from typing import TypeAlias
+
 import numpy as np
 
 from ..chip.chip import Chip
 from ..chip.dtype import DType
 from ..chip.record import OpFacts, OpRecord
-from ..chip.tensor import Tensor, tensor_spec
+from ..chip.tensor import Tensor, TensorSpec, tensor_spec
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from ..fabric.transport.pair import PairTransport
@@ -16,6 +18,7 @@ from .group import Group, group_of
 from .plan import Call, Plan, Words, make_plan
 from .schedule import Operation
 
+_Key: TypeAlias = tuple[Operation, TensorSpec, int | None, int, int]
 NOTHING: Words = np.empty(0, np.int32)
 
 
@@ -36,6 +39,7 @@ class Communicator:
         self.counters = LinkCounters()
         self._calls_made: dict[Group, int] = {}
         self._executors: dict[Group, Direct | StepByStep] = {}
+        self._planned: dict[_Key, tuple[Plan, TensorSpec]] = {}
         self._facts: dict[tuple[Plan, int], OpFacts] = {}
 
     def begin_run(self) -> None:
@@ -59,11 +63,11 @@ class Communicator:
             CollectiveMismatch: another chip of the group made another call.
             RecvTimeout: a chip of the group did not come in time.
         """
-        dim = dim + len(x.shape) if -len(x.shape) <= dim < 0 else dim
-        if operation is Operation.BROADCAST:
-            self._check_root(root, axis)
-        plan = make_plan(self.box, self.rank, Call(operation, x.shape, x.dtype, axis, dim, root))
-        spec = tensor_spec(plan.result_shape, x.dtype, x.layout, x.memory)
+        key = (operation, x.spec, axis, dim, root)
+        planned = self._planned.get(key)
+        if planned is None:
+            planned = self._planned[key] = self._plan(*key)
+        plan, spec = planned
         result = chip.adopt(spec, None, operation.value)
         result.storage = self._run(chip, plan, x.storage, spec.shape)
         return result
@@ -72,6 +76,16 @@ class Communicator:
         """Wait for every chip of the group; the clock moves to the end of the barrier."""
         plan = make_plan(self.box, self.rank, Call(Operation.BARRIER, (0,), DType.INT32, axis))
         self._run(chip, plan, None if chip.plan else NOTHING, ())
+
+    def _plan(
+        self, operation: Operation, x: TensorSpec, axis: int | None, dim: int, root: int
+    ) -> tuple[Plan, TensorSpec]:
+        """The plan of a call and what its result is."""
+        dim = dim + len(x.shape) if -len(x.shape) <= dim < 0 else dim
+        if operation is Operation.BROADCAST:
+            self._check_root(root, axis)
+        plan = make_plan(self.box, self.rank, Call(operation, x.shape, x.dtype, axis, dim, root))
+        return plan, tensor_spec(plan.result_shape, x.dtype, x.layout, x.memory)
 
     def _run(
         self, chip: Chip, plan: Plan, words: Words | None, result_shape: tuple[int, ...]

@@ -8,8 +8,6 @@ simulated entry time) and a piece of the tensor; a tensor larger than a slot goe
 """
 
 import struct
-from collections.abc import Iterator
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +24,8 @@ ONE_MEETING_BYTES = 1 << 16
 ONE_MEETING_CHIPS = 8
 """Up to this size and number every chip adds everything; above, the sums are shared out."""
 
-Slots = tuple[NDArray[np.uint8], ...]
 Shape = tuple[int, int]
+Slot = NDArray[np.uint8]
 
 
 class Direct:
@@ -35,8 +33,9 @@ class Direct:
 
     def __init__(self, window: Window, timeout_s: float) -> None:
         self.window, self.timeout_s = window, timeout_s
-        self._views: dict[tuple[Plan, Shape, int], _Views] = {}
-        self._described: dict[int, Plan] = {}  # the plan whose text each own slot holds
+        self._arrays: dict[tuple[Plan, Shape, int], Words] = {}
+        self._terms: dict[tuple[Plan, Shape, int, int], list[Words]] = {}
+        self._described: dict[int, Plan] = {}  # the plan whose words each own slot holds
 
     def run(
         self, plan: Plan, number: int, words: Words, sim_now_ps: int
@@ -49,68 +48,82 @@ class Direct:
         if plan.call.operation is Operation.BARRIER:
             return words, self._meet(plan, number, sim_now_ps)
         blocks = plan.to_blocks(words)
-        rows = 1 if plan.call.operation is Operation.REDUCE_SCATTER else len(plan.block_of)
-        result = np.empty((rows, blocks.shape[1]), dtype=blocks.dtype)
+        rows, columns = blocks.shape
+        result = np.empty((plan.result_rows, columns), dtype=blocks.dtype)
+        width = max(1, (self.window.slot_bytes - HEADER_BYTES) // (rows * blocks.itemsize))
         entries: tuple[int, ...] = ()
-        for piece in self._pieces(blocks):
-            self._put(blocks[:, piece])
-            entries = self._meet(plan, number, sim_now_ps)
-            self._take(plan, number, sim_now_ps, blocks[:, piece], result[:, piece])
+        for start in range(0, columns, width):
+            cut = slice(start, start + width)
+            entries = self._piece(plan, number, sim_now_ps, blocks[:, cut], result[:, cut])
         return plan.from_blocks(result), entries
 
-    def _take(self, plan: Plan, number: int, sim_now_ps: int, blocks: Words, result: Words) -> None:
-        """Fill the result from what everybody has published, by a second meeting if need be."""
-        operation, views = plan.call.operation, self._read(plan, blocks.shape)
+    def _piece(
+        self, plan: Plan, number: int, sim_now_ps: int, blocks: Words, result: Words
+    ) -> tuple[int, ...]:
+        """One slot full: publish it, meet, and fill the same columns of the result."""
+        rows, columns = shape = blocks.shape
+        self._array(plan, shape, self.window.buffer())[...] = blocks
+        entries = self._meet(plan, number, sim_now_ps)
+        operation = plan.call.operation
         if operation is Operation.ALL_GATHER:
-            views.gather(result)
+            self._gather(plan, shape, result)
         elif operation is Operation.BROADCAST:
-            result[...] = views.arrays[plan.group.ranks.index(plan.call.root)]
+            slot = self.window.slots()[plan.group.ranks.index(plan.call.root)]
+            result[...] = self._array(plan, shape, slot)
         elif operation is Operation.REDUCE_SCATTER:
-            result[0] = views.sum(plan.position)
-        elif blocks.nbytes <= ONE_MEETING_BYTES and len(plan.block_of) <= ONE_MEETING_CHIPS:
+            result[0] = self._sum(plan, shape, plan.position)
+        elif blocks.nbytes <= ONE_MEETING_BYTES and rows <= ONE_MEETING_CHIPS:
             for chunk, block in enumerate(plan.block_of):
-                result[block] = views.sum(chunk)
+                result[block] = self._sum(plan, shape, chunk)
         else:
-            self._put(views.sum(plan.position)[None])
+            own = self._sum(plan, shape, plan.position)
+            self._array(plan, (1, columns), self.window.buffer())[0] = own
             self._meet(plan, number, sim_now_ps)
-            self._read(plan, (1, blocks.shape[1])).gather(result)
-
-    def _pieces(self, blocks: Words) -> Iterator[slice]:
-        """The columns that fit a slot, part by part."""
-        room = self.window.slot_bytes - HEADER_BYTES
-        width = max(1, room // (blocks.shape[0] * blocks.itemsize))
-        for start in range(0, blocks.shape[1], width):
-            yield slice(start, min(start + width, blocks.shape[1]))
-
-    def _put(self, blocks: Words) -> None:
-        """Lay the blocks into this chip's slot, behind the header."""
-        room = self.window.buffer()[HEADER_BYTES : HEADER_BYTES + blocks.nbytes]
-        room.view(blocks.dtype).reshape(blocks.shape)[...] = blocks
-
-    def _read(self, plan: Plan, shape: tuple[int, ...]) -> "_Views":
-        """Views of what all chips published; made once for each plan and slot, then looked up."""
-        slots = self.window.slots()
-        key = (plan, (shape[0], shape[1]), id(slots))
-        views = self._views.get(key)
-        if views is None:
-            views = self._views[key] = _Views(plan, slots, (shape[0], shape[1]))
-        return views
+            self._gather(plan, (1, columns), result)
+        return entries
 
     def _meet(self, plan: Plan, number: int, sim_now_ps: int) -> tuple[int, ...]:
         """Publish, wait for all, and check that all calls are equal; entry times by position."""
-        buffer, text = self.window.buffer(), plan.text
-        HEADER.pack_into(buffer.data, 0, sim_now_ps, number, plan.digest, len(text))
-        if self._described.get(id(buffer)) is not plan:
-            buffer[HEADER.size : HEADER.size + len(text)] = text
-            self._described[id(buffer)] = plan
-        self.window.publish()
-        self.window.wait_all(self.timeout_s)
-        headers = [HEADER.unpack_from(slot.data) for slot in self.window.slots()]
-        called = headers[0][1:3]
-        for index, header in enumerate(headers):
-            if header[1:3] != called:
+        window, own = self.window, self.window.buffer()
+        HEADER.pack_into(own, 0, sim_now_ps, number, plan.digest, len(plan.text))
+        if self._described.get(id(own)) is not plan:
+            own[HEADER.size : HEADER.size + len(plan.text)] = plan.text
+            self._described[id(own)] = plan
+        window.publish()
+        window.wait_all(self.timeout_s)
+        headers = [HEADER.unpack_from(slot) for slot in window.slots()]
+        _, first_number, first_digest, _ = headers[0]
+        for index, (_, their_number, their_digest, _) in enumerate(headers):
+            if their_digest != first_digest or their_number != first_number:
                 raise self._mismatch(plan, index)
         return tuple([headers[block][0] for block in plan.block_of])
+
+    def _array(self, plan: Plan, shape: Shape, slot: Slot) -> Words:
+        """The data of a slot, behind its header; the view is made once."""
+        key = (plan, shape, id(slot))
+        array = self._arrays.get(key)
+        if array is None:
+            dtype = plan.call.dtype.numpy
+            num_bytes = shape[0] * shape[1] * dtype.itemsize
+            data = slot[HEADER_BYTES : HEADER_BYTES + num_bytes]
+            array = self._arrays[key] = data.view(dtype).reshape(shape)
+        return array
+
+    def _gather(self, plan: Plan, shape: Shape, result: Words) -> None:
+        """Row 0 of every chip, by ascending rank, as the rows of `result`."""
+        for row, slot in zip(result, self.window.slots(), strict=True):
+            row[...] = self._array(plan, shape, slot)[0]
+
+    def _sum(self, plan: Plan, shape: Shape, chunk: int) -> Words:
+        """The sum of a chunk over all chips, in the schedule's order."""
+        slots = self.window.slots()
+        key = (plan, shape, id(slots), chunk)
+        terms = self._terms.get(key)
+        if terms is None:
+            block = plan.block_of[chunk]
+            terms = [self._array(plan, shape, slots[i])[block] for i in plan.block_of]
+            self._terms[key] = terms
+        return evaluate(plan.sums[chunk], terms)
 
     def _mismatch(self, plan: Plan, other: int) -> CollectiveMismatch:
         """What the group's first chip called, and the first chip that differs from it."""
@@ -119,39 +132,8 @@ class Direct:
         return CollectiveMismatch(ranks[plan.rank_index], ranks[0], first, ranks[other], theirs)
 
 
-class _Views:
-    """What all chips laid into one parity of their slots, as arrays of [rows, columns]."""
-
-    def __init__(self, plan: Plan, slots: Slots, shape: Shape) -> None:
-        dtype = plan.call.dtype.numpy
-        num_bytes = shape[0] * shape[1] * dtype.itemsize
-        self.plan = plan
-        self.arrays: list[Words] = [
-            slot[HEADER_BYTES : HEADER_BYTES + num_bytes].view(dtype).reshape(shape)
-            for slot in slots
-        ]
-        self._rows: dict[int, list[Words]] = {}
-
-    @cached_property
-    def _first_rows(self) -> list[Words]:
-        return [array[0] for array in self.arrays]
-
-    def gather(self, result: Words) -> None:
-        """Row 0 of every chip, by ascending rank, as the rows of `result`."""
-        np.stack(self._first_rows, out=result)
-
-    def sum(self, chunk: int) -> Words:
-        """The sum of a chunk over all chips, in the schedule's order."""
-        rows = self._rows.get(chunk)
-        if rows is None:
-            block = self.plan.block_of[chunk]
-            rows = [self.arrays[rank_index][block] for rank_index in self.plan.block_of]
-            self._rows[chunk] = rows
-        return evaluate(self.plan.schedule.sums(self.plan.position)[chunk], rows)
-
-
-def _call_in(slot: NDArray[np.uint8]) -> str:
+def _call_in(slot: Slot) -> str:
     """The call that a slot's header describes."""
-    _, number, _, length = HEADER.unpack_from(slot.data)
+    _, number, _, length = HEADER.unpack_from(slot)
     text = bytes(slot[HEADER.size : HEADER.size + length]).decode(errors="replace")
     return f"{text} as collective {number} of its group"

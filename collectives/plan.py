@@ -15,7 +15,7 @@ from .algorithms.ring import ring_schedule
 from .costs import load_costs
 from .errors import ChunkError
 from .group import Group, group_of
-from .schedule import Operation, Schedule
+from .schedule import Operation, Order, Schedule, Sum
 from .simulate import Timing, Traffic, simulate
 
 Words = NDArray[np.generic]
@@ -72,6 +72,16 @@ class Plan:
     def rank_index(self) -> int:
         """Where this chip stands among the ascending ranks of its group."""
         return self.block_of[self.position]
+
+    @cached_property
+    def result_rows(self) -> int:
+        """How many blocks the chip ends with."""
+        return 1 if self.call.operation is Operation.REDUCE_SCATTER else len(self.block_of)
+
+    @cached_property
+    def sums(self) -> dict[int, Sum | Order]:
+        """How each chunk that this chip ends with is added up."""
+        return self.schedule.sums(self.position)
 
     @cached_property
     def text(self) -> NDArray[np.uint8]:
