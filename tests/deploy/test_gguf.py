@@ -8,13 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meshtwin.chip.dtype import DType
+from meshtwin.chip.tensor import encode
 from meshtwin.deploy.errors import CorruptGguf, UnsupportedGguf
 from meshtwin.deploy.gguf import convert_gguf
 from meshtwin.deploy.pull import check_folder
 from meshtwin.models.config import LlamaConfig
 from meshtwin.models.tokenizer import Tokenizer
 from meshtwin.models.weights import Checkpoint
-from meshtwin.models.weights_writer import round_to_bfloat16
 
 from ..models.tiny import random_weights, tiny_config
 from ..models.tiny_tokenizer import TEXTS, byte_level_tokenizer
@@ -49,7 +50,7 @@ def test_bfloat16_is_rounded_once(tiny: Path, tmp_path: Path) -> None:
     checkpoint = Checkpoint(convert_gguf(tiny, tmp_path, "bfloat16"))
     for name, array in random_weights(CONFIG).items():
         assert checkpoint.dtype(name) == "BF16"
-        np.testing.assert_array_equal(checkpoint.read(name), round_to_bfloat16(array))
+        np.testing.assert_array_equal(checkpoint.read(name), encode(array, DType.BFLOAT16))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -11,9 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save, save_file
 
+from meshtwin.chip.dtype import DType
+from meshtwin.chip.tensor import encode
 from meshtwin.models.errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedModel
 from meshtwin.models.weights import Checkpoint
-from meshtwin.models.weights_writer import round_to_bfloat16, write_weights
+from meshtwin.models.weights_writer import write_weights
 
 ARRAYS: Mapping[str, np.ndarray[Any, Any]] = {
     "matrix": np.arange(35, dtype=np.float32).reshape(5, 7),
@@ -108,7 +110,7 @@ def test_bfloat16_reads_as_its_words_and_widens_exactly(
     folder = tmp_path_factory.mktemp("bf16")
     write_weights(folder / "model.safetensors", "BF16", {"w": shape}, [values])
     checkpoint = Checkpoint(folder)
-    words = round_to_bfloat16(values)
+    words = encode(values, DType.BFLOAT16)
     assert checkpoint.dtype("w") == "BF16"
     assert checkpoint.read("w").dtype == np.uint16
     cols = data.draw(slices(shape[1]))
