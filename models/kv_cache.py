@@ -22,7 +22,6 @@ class KvCache:
     """The cache of all layers and the number of positions filled so far."""
 
     layers: tuple[LayerCache, ...]
-    max_length: int
     length: int = 0
 
     @staticmethod
@@ -41,4 +40,4 @@ class KvCache:
             )
             for _ in range(num_layers)
         )
-        return KvCache(layers, shape_BKLH[2])
+        return KvCache(layers)

@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
+from .builder import load_decoder
 from .config import LlamaConfig
-from .decoder import Decoder, load_decoder
+from .decoder import Decoder
 from .sampling import Sampling, choose
 
 
