@@ -86,6 +86,20 @@ class ContextOverflow(ModelError):
         )
 
 
+class SequenceReplaced(ModelError):
+    """A generation was taken up again after another had begun on its Generator."""
+
+    def __init__(self, num_new_tokens: int) -> None:
+        super().__init__(num_new_tokens)
+        self.num_new_tokens = num_new_tokens
+
+    def __str__(self) -> str:
+        return (
+            f"another sequence began after {self.num_new_tokens} new tokens of this one, and the "
+            "chips keep one cache: finish one sequence first, or make two Generators"
+        )
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The closest of the known names as the end of an error text, or the first few of them."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

@@ -5,7 +5,7 @@ machine, `sim_` times of the emulated chips; a simulated step ends when the last
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,27 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.dtype import DType
+from ..chip.errors import DTypeError, InvalidArgument, OpError
 from ..mesh.device import MeshDevice
 from . import programs
 from .config import LlamaConfig
-from .errors import ContextOverflow, TokenError
+from .errors import ContextOverflow, SequenceReplaced, TokenError
 from .sampling import Sampling
+from .shapes import open_folder
 
 PS_PER_S = 1e12
 
 
 @dataclass(slots=True)
 class GenerationStatistics:
-    """What one generation took. TTFT is the time to the first token: the prefill."""
+    """What one generation took so far. TTFT is the time to the first token: the prefill.
+
+    Attributes:
+        token_ids: the new tokens, the end-of-sequence token included.
+        stopped_by: "end_of_sequence" or "max_tokens".
+    """
 
     num_prompt_tokens: int
-    num_new_tokens: int = 0
+    token_ids: list[int] = field(default_factory=list)
+    stopped_by: str = "max_tokens"
     wall_ttft_s: float = 0.0
     wall_decode_s: float = 0.0
     sim_ttft_s: float = 0.0
     sim_decode_s: float = 0.0
-    stopped_by: str = "max_tokens"
-    token_ids: list[int] = field(default_factory=list)
+
+    @property
+    def num_new_tokens(self) -> int:
+        """Tokens generated."""
+        return len(self.token_ids)
 
     @property
     def num_decode_steps(self) -> int:
@@ -50,92 +61,123 @@ class GenerationStatistics:
         """Decode steps per simulated second; None before the second token."""
         return self.num_decode_steps / self.sim_decode_s if self.sim_decode_s else None
 
+    def add(self, token: int, wall_s: float, sim_s: float) -> None:
+        """Note a step: the first is the prefill, the others are decode."""
+        if not self.token_ids:
+            self.wall_ttft_s, self.sim_ttft_s = wall_s, sim_s
+        else:
+            self.wall_decode_s += wall_s
+            self.sim_decode_s += sim_s
+        self.token_ids.append(token)
+
 
 class Generator:
-    """A model on a mesh, ready to generate.
+    """A model on a mesh, ready to generate, one sequence at a time.
+
+    The folder is checked here, in the driver, before any chip reads a weight.
 
     Args:
         mesh: an open mesh; the model is cut over all its chips.
         folder: a Hugging Face folder of a Llama-like model.
-        dtype: float32 or bfloat16; None takes bfloat16 unless the checkpoint is float32.
+        dtype: of weights and activations, float32 or bfloat16; None takes bfloat16 unless the
+            checkpoint is float32.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
+        DTypeError: the dtype is another one.
         OutOfMemory: the model does not fit the chips' DRAM.
     """
 
-    def __init__(self, mesh: MeshDevice, folder: str | Path, dtype: DType | None = None) -> None:
+    def __init__(
+        self, mesh: MeshDevice, folder: str | Path, dtype: DType | str | None = None
+    ) -> None:
         self.mesh, self.folder = mesh, Path(folder).resolve()
-        self.config = LlamaConfig.from_folder(self.folder)
-        if dtype is None:
-            dtype = DType.FLOAT32 if self.config.dtype == "float32" else DType.BFLOAT16
-        self.dtype = dtype
+        self.config, _ = open_folder(self.folder)
+        self.dtype = _dtype(self.config, dtype)
         self.statistics = GenerationStatistics(0)
-        self._decoder = mesh.run(programs.load, str(self.folder), self.config, dtype, keep=True)
+        self._decoder = mesh.run(
+            programs.load, str(self.folder), self.config, self.dtype, keep=True
+        )
 
     def generate(
         self,
         prompt_ids: Sequence[int],
         max_new_tokens: int = 64,
         sampling: Sampling | None = None,
-        stop_ids: Sequence[int] | None = None,
+        stop_ids: Collection[int] | None = None,
     ) -> Iterator[int]:
         """Yield new token ids one by one, the end-of-sequence token included.
 
-        `statistics` holds what it took, and is complete when the iterator ends.
+        `statistics` holds what it took, and is complete when the iterator ends. The sequence
+        begins with the first token taken, and ends any earlier one of this Generator.
 
         Args:
             prompt_ids: at least one token.
             sampling: None is greedy.
             stop_ids: tokens that end the text; None takes the model's end-of-sequence tokens.
         Raises:
+            TokenError: the prompt is empty, or one of its ids is not in the vocabulary.
+            InvalidArgument: max_new_tokens is negative.
             ContextOverflow: prompt and new tokens are more than the model's context.
-            TokenError: a prompt id is not in the vocabulary.
+            OutOfMemory: (at the first token) the cache does not fit the chips' DRAM.
+            SequenceReplaced: (at a later token) another sequence began on this Generator.
         """
         prompt = [int(token) for token in prompt_ids]
         self._check(prompt, max_new_tokens)
-        stop = set(self.config.eos_token_ids if stop_ids is None else stop_ids)
+        stop = frozenset(self.config.eos_token_ids if stop_ids is None else stop_ids)
         return self._tokens(prompt, max_new_tokens, sampling or Sampling(), stop)
 
     def logits(self, token_ids: Sequence[int]) -> NDArray[np.float32]:
-        """Teacher-forced logits of every position, float32 [S, V], in one prefill."""
+        """Teacher-forced logits of every position, float32 [S, V], in one prefill.
+
+        Raises as `generate` does; like a generation, it ends any earlier one.
+        """
         tokens = [int(token) for token in token_ids]
         self._check(tokens, 0)
+        self.statistics = GenerationStatistics(len(tokens))
         answers = self.mesh.run(programs.all_logits, self._decoder, tokens)
         result: NDArray[np.float32] = answers[0]
         return result
 
     def _tokens(
-        self, prompt: list[int], max_new_tokens: int, sampling: Sampling, stop: set[int]
+        self, prompt: list[int], max_new_tokens: int, sampling: Sampling, stop: Collection[int]
     ) -> Iterator[int]:
         self.statistics = statistics = GenerationStatistics(len(prompt))
-        room: int | None = len(prompt) + max_new_tokens
-        tokens = prompt
+        tokens, room = prompt, len(prompt) + max_new_tokens
         while statistics.num_new_tokens < max_new_tokens:
-            wall_start_s, sim_start_ps = time.perf_counter(), self.mesh.sim_now_ps
-            choices = self.mesh.run(programs.step, self._decoder, tokens, sampling, room)
-            wall_s = time.perf_counter() - wall_start_s
-            sim_s = (self.mesh.sim_now_ps - sim_start_ps) / PS_PER_S
-            if len(set(choices)) != 1:
-                raise TokenError(f"the chips chose different tokens: {choices}")
-            if statistics.num_new_tokens == 0:
-                statistics.wall_ttft_s, statistics.sim_ttft_s = wall_s, sim_s
-            else:
-                statistics.wall_decode_s += wall_s
-                statistics.sim_decode_s += sim_s
-            statistics.num_new_tokens += 1
-            statistics.token_ids.append(choices[0])
-            if choices[0] in stop:
+            if self.statistics is not statistics:  # the chips' cache holds another sequence now
+                raise SequenceReplaced(statistics.num_new_tokens)
+            is_first = not statistics.token_ids
+            token = self._step(statistics, tokens, sampling, room if is_first else None)
+            if token in stop:
                 statistics.stopped_by = "end_of_sequence"
-            yield choices[0]
-            if choices[0] in stop:
+            yield token
+            if token in stop:
                 return
-            tokens, room = [choices[0]], None
+            tokens = [token]
+
+    def _step(
+        self,
+        statistics: GenerationStatistics,
+        tokens: list[int],
+        sampling: Sampling,
+        new_length: int | None,
+    ) -> int:
+        """Append tokens to the sequence on the chips; the next one, noted with its times."""
+        wall_start_s, sim_start_ps = time.perf_counter(), self.mesh.sim_now_ps
+        choices = self.mesh.run(programs.step, self._decoder, tokens, sampling, new_length)
+        wall_s = time.perf_counter() - wall_start_s
+        token: int = choices[0]
+        for rank, choice in enumerate(choices):
+            if choice != token:
+                raise OpError(rank, "choose", f"chose token {choice}, but chip 0 chose {token}")
+        statistics.add(token, wall_s, (self.mesh.sim_now_ps - sim_start_ps) / PS_PER_S)
+        return token
 
     def _check(self, prompt: list[int], max_new_tokens: int) -> None:
         if not prompt:
             raise TokenError("the prompt is empty: give at least one token")
         if max_new_tokens < 0:
-            raise ValueError(f"max_new_tokens (={max_new_tokens}) must be >= 0")
+            raise InvalidArgument(f"max_new_tokens (={max_new_tokens}) must be >= 0")
         for token in prompt:
             if not 0 <= token < self.config.vocab_size:
                 raise TokenError(
@@ -144,3 +186,12 @@ class Generator:
         context = self.config.max_position_embeddings
         if len(prompt) + max_new_tokens > context:
             raise ContextOverflow(len(prompt), max_new_tokens, context)
+
+
+def _dtype(config: LlamaConfig, asked: DType | str | None) -> DType:
+    if asked is None:
+        return DType.FLOAT32 if config.dtype == "float32" else DType.BFLOAT16
+    dtype = DType.parse(asked)
+    if not dtype.is_float:
+        raise DTypeError(f"a model in {dtype} (expected bfloat16 or float32)")
+    return dtype
