@@ -67,7 +67,8 @@ def _snake(graph: Graph, ranks: tuple[int, ...]) -> tuple[int, ...] | None:
             down = (columns - 1 - c) % 2 == 0
             path += [(r, c) for r in (range(1, rows) if down else range(rows - 1, 0, -1))]
     path += [(r, 0) for r in range(rows - 1, 0, -1)]
-    return tuple(graph.rank_at((top + r, left + c)) for r, c in path)
+    cycle = tuple(graph.rank_at((top + r, left + c)) for r, c in path)
+    return cycle if tuple(sorted(cycle)) == ranks else None
 
 
 def _search(
