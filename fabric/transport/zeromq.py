@@ -100,7 +100,7 @@ class ZmqTransport:
             raise UnknownRank(src, self._num_chips, "not connected")
         deadline = time.monotonic() + timeout_s
         while (frame := self._next(queue)) is None:
-            self.check_abort()
+            self._raise_if_aborted()  # and read nothing: poll only sees what is unread
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise RecvTimeout(self._rank, src, timeout_s, "a frame")
@@ -133,6 +133,9 @@ class ZmqTransport:
     def check_abort(self) -> None:
         """Raise PeerAborted if a chip aborted this run, as far as messages have come."""
         self._read_all()
+        self._raise_if_aborted()
+
+    def _raise_if_aborted(self) -> None:
         if self._aborted is not None and self._aborted[0] == self._run_id:
             raise PeerAborted(self._rank, self._aborted[1], self._run_id)
 
@@ -232,7 +235,8 @@ class ZmqTransport:
             self._frames[src].append((run_id, (parts[1].bytes, body)))
 
     def _next(self, queue: deque[tuple[int, Frame]]) -> Frame | None:
-        if not queue:
+        """The first frame of this run, if it has come."""
+        if not (queue and queue[0][0] == self._run_id):
             self._read_all()
         if queue and queue[0][0] == self._run_id:
             return queue.popleft()[1]
