@@ -5,9 +5,9 @@ rings its bell. While a send waits for space, this chip reads its own rings into
 everybody may send before anybody receives, whatever the size.
 """
 
-import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..errors import PeerAborted, RecvTimeout, SendTimeout, TransportClosed, UnknownRank
 from . import signal
@@ -240,12 +240,12 @@ class SharedMemoryTransport:
 
     def _gone(self, rank: int) -> str:
         """A hint for the error: the peer's process no longer exists."""
-        pid = self._segments[rank].address.pid
+        address = self._segments[rank].address
         try:
-            os.kill(pid, 0)
+            state = Path(f"/proc/{address.pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
-            return f" (process {pid} of chip {rank} is gone)"
-        return ""
+            state = "X"
+        return f" (process {address.pid} of chip {rank} is gone)" if state in "XZ" else ""
 
     def _check_open(self) -> None:
         if self._closed:
