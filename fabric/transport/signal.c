@@ -12,7 +12,7 @@
  *
  * Waiting: first give the processor away (sched_yield) and look again, up to MAX_YIELDS times:
  * on a quiet machine the word comes in a few microseconds. On a busy one each yield can cost a
- * time slice, so a wait whose yielding took longer than SLOW_NS makes the next 256 waits of the
+ * time slice, so a wait with a yield longer than SLOW_NS makes the next CALM_WAITS waits of the
  * thread sleep at once. Sleeps last at most SLICE_NS, then Python's signals are looked at.
  */
 
@@ -34,7 +34,7 @@
 #include <unistd.h>
 
 enum { CELL_BYTES = 16, MAX_YIELDS = 200, CALM_WAITS = 256, MAX_MEMBERS = 1024 };
-#define SLOW_NS 1000000LL
+#define SLOW_NS 200000LL
 #define SLICE_NS 50000000LL
 
 typedef struct {
@@ -94,11 +94,10 @@ static int64_t deadline_after(double timeout_s) {
 typedef struct {
     int yields;
     int may_yield;
-    int64_t yielding_since;
 } Patience;
 
 static Patience patience(void) {
-    Patience p = {0, waits_without_yield == 0, 0};
+    Patience p = {0, waits_without_yield == 0};
     if (waits_without_yield > 0) waits_without_yield--;
     return p;
 }
@@ -106,10 +105,10 @@ static Patience patience(void) {
 /* Yield once more if that is still promising; 0 when it is time to sleep. */
 static int yielded(Patience *p) {
     if (!p->may_yield) return 0;
-    if (p->yields == 0) p->yielding_since = now_ns();
     if (p->yields++ < MAX_YIELDS) {
+        int64_t before = now_ns();
         sched_yield();
-        if (p->yields % 8 || now_ns() - p->yielding_since < SLOW_NS) return 1;
+        if (now_ns() - before < SLOW_NS) return 1;
         waits_without_yield = CALM_WAITS;
     }
     p->may_yield = 0;
@@ -247,7 +246,7 @@ static PyObject *py_wait_change(PyObject *module, PyObject *const *args, Py_ssiz
     if (!cell) return NULL;
     enum Outcome outcome = (uint32_t)load(cell) != (uint32_t)seen ? REACHED : LOOK_AT_SIGNALS;
     int64_t deadline = outcome == REACHED ? 0 : deadline_after(timeout_s);
-    Patience p = {0, 0, 0};
+    Patience p = {0, 0};
     if (outcome != REACHED) p = patience();
     while (outcome == LOOK_AT_SIGNALS) {
         Py_BEGIN_ALLOW_THREADS
@@ -303,7 +302,7 @@ static PyObject *py_wait_all(PyObject *module, PyObject *const *args, Py_ssize_t
     while (member < num_members && load(cells[member]) >= target) ++member;
     enum Outcome outcome = member == num_members ? REACHED : LOOK_AT_SIGNALS;
     int64_t deadline = outcome == REACHED ? 0 : deadline_after(timeout_s);
-    Patience p = {0, 0, 0};
+    Patience p = {0, 0};
     if (outcome != REACHED) p = patience();
     while (outcome == LOOK_AT_SIGNALS) {
         Py_BEGIN_ALLOW_THREADS
