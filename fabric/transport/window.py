@@ -42,7 +42,7 @@ class Window:
         self._own = segments[index]
         self._offset = self._own.channel_offsets[channel]
         # Not all wait for the same member first: one publish need not wake everybody.
-        order = [(index + 1 + i) % len(group) for i in range(len(group) - 1)]
+        order = [(index - 1 - i) % len(group) for i in range(len(group) - 1)]
         self._awaited = tuple(order)
         self._buffers = tuple(segments[i].buffer for i in order)
         self._slots = tuple(
