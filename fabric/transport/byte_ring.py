@@ -106,7 +106,7 @@ class RingReader:
     def reset(self, run_id: int) -> None:
         """Drop everything of earlier runs."""
         head = signal.load64(self._buffer, self._at + HEAD)  # before the mark: see the module
-        if signal.load64(self._buffer, self._at + RESTART_RUN) == run_id:
+        if signal.load64(self._buffer, self._at + RESTART_RUN) >= run_id:
             start = signal.load64(self._buffer, self._at + RESTART_AT)
         else:
             start = head

@@ -84,6 +84,19 @@ def test_a_replaced_chip_is_found_by_connecting_again() -> None:
         end.close()
 
 
+def test_what_is_sent_before_the_receiver_has_connected_is_kept() -> None:
+    early, late = ends = [SharedMemoryTransport(rank, 2) for rank in range(2)]
+    addresses = [end.address for end in ends]
+    early.connect(addresses)
+    early.begin_run(3)
+    early.send(1, b"early", b"bird")
+    late.connect(addresses)
+    late.begin_run(3)
+    assert late.recv(0, 1.0)[0] == b"early"
+    for end in ends:
+        end.close()
+
+
 def test_the_receiver_may_begin_the_run_before_the_sender_does() -> None:
     ends = [SharedMemoryTransport(rank, 2) for rank in range(2)]
     for end in ends:
