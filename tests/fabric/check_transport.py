@@ -4,6 +4,7 @@
 real processes. Another transport passes it by an opener: (rank, num_chips) -> Transport.
 """
 
+import random
 import time
 from collections.abc import Callable
 
@@ -104,6 +105,19 @@ def waiting_for_one_chip_lets_the_others_send(site: Site, run_id: int) -> None:
         site.transport.send(0, b"large", bytes(1_000_000))
         if site.rank > 1:
             site.transport.send(site.rank - 1, b"your turn")
+
+
+def any_traffic_arrives(site: Site, run_id: int) -> None:
+    """A random plan that all chips know, with no meeting inside."""
+    dice = random.Random(run_id)
+    for _ in range(150):
+        src, dst = dice.randrange(site.num_chips), dice.randrange(site.num_chips)
+        size = dice.choice((0, 10, 5_000, 70_000, 400_000))
+        if src == site.rank:
+            site.transport.send(dst, bytes(size % 97), bytes(size))
+        if dst == site.rank:
+            header, payload = site.transport.recv(src, WAIT_S)
+            assert (len(header), len(payload)) == (size % 97, size)
 
 
 def a_wait_ends_when_the_frame_comes(site: Site, run_id: int) -> None:
@@ -209,6 +223,7 @@ SCENARIOS: tuple[Callable[[Site, int], None], ...] = (
     a_payload_may_be_reused_after_send,
     everybody_may_send_before_anybody_receives,
     waiting_for_one_chip_lets_the_others_send,
+    any_traffic_arrives,
     a_wait_ends_when_the_frame_comes,
     a_wait_has_a_limit_and_says_for_whom,
     an_abort_wakes_everybody_whoever_they_wait_for,
