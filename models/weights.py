@@ -18,6 +18,8 @@ from typing import Any, BinaryIO, Final, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..chip.dtype import DType
+from ..chip.tensor import decode
 from .config import read_json
 from .errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedModel, nearest
 
@@ -136,7 +138,8 @@ class Checkpoint:
         """Read a slice and widen it to float32; exact for every stored dtype."""
         part = self.read(name, rows, cols)
         if self.dtype(name) == "BF16":
-            return (part.astype(np.uint32) << 16).view(np.float32)
+            widened: npt.NDArray[np.float32] = decode(part, DType.BFLOAT16)
+            return widened
         return part.astype(np.float32, copy=False)
 
     def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
