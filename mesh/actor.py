@@ -24,6 +24,7 @@ from ..fabric.errors import PeerAborted
 from ..fabric.topology import load_box
 from ..fabric.transport.base import Address
 from ..fabric.transport.pair import PairTransport, open_transport
+from .cores import keep_to_core
 from .errors import ProgramError
 from .messages import (
     ActorSettings,
@@ -77,6 +78,7 @@ class ChipHost:
         """Attach to the other chips; from now on programs can run."""
         assert self.transport is not None, "listen comes before connect"
         self.transport.connect(addresses)
+        keep_to_core(self.settings.rank, addresses)
         self.chip.communicator = Communicator(
             self.box, self.settings.rank, self.transport, self.settings.collective_timeout_s
         )
