@@ -2,25 +2,30 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+QUESTION ?= What is the capital of France, and what is it known for?
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV = 0
 
-.PHONY: demo test check clean
+.PHONY: demo check test clean
 
 demo: .venv/installed
-	$(BIN)/meshtwin generate "The capital of France is" --max-tokens 40
+	$(BIN)/meshtwin generate "$(QUESTION)" --chat --max-tokens 60
 
-test: .venv/installed
+check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=.venv/house $(BIN)/mypy -p meshtwin
+
+test: check
 	$(BIN)/python -m pytest
 
+# The link is for mypy, which does not follow an editable install.
 .venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
-	mkdir -p .venv/house && ln -sfn ../.. .venv/house/meshtwin  # mypy does not follow the editable install
-	touch .venv/installed
+	@echo "installing meshtwin in .venv (about a minute) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install -qq --upgrade pip
+	@$(BIN)/python -m pip install -qq -e ".[dev]"
+	@mkdir -p .venv/house && ln -sfn ../.. .venv/house/meshtwin
+	@touch $@
 
 clean:
 	rm -rf .venv build *.egg-info
