@@ -10,6 +10,7 @@ All figures are wall time of this machine; nothing here is simulated time.
 
 import argparse
 import json
+import logging
 import os
 import platform
 import statistics
@@ -167,7 +168,7 @@ def main() -> None:
     args = parser.parse_args()
     prompt = np.random.default_rng(0).integers(1000, 40000, args.prompt).tolist()
     peer = "transformers bfloat16"
-    ray.init(address="local", include_dashboard=False, num_cpus=8, logging_level="error")
+    ray.init(address="local", include_dashboard=False, num_cpus=8, logging_level=logging.ERROR)
     with ExitStack() as stack:
         contenders: dict[str, Contender] = {}
         for dtype in DTYPES:

@@ -85,13 +85,13 @@ class Direct:
     def _meet(self, plan: Plan, number: int, sim_now_ps: int) -> tuple[int, ...]:
         """Publish, wait for all, and check that all calls are equal; entry times by position."""
         window, own = self.window, self.window.buffer()
-        HEADER.pack_into(own, 0, sim_now_ps, number, plan.digest, len(plan.text))
+        HEADER.pack_into(own.data, 0, sim_now_ps, number, plan.digest, len(plan.text))
         if self._described.get(id(own)) is not plan:
             own[HEADER.size : HEADER.size + len(plan.text)] = plan.text
             self._described[id(own)] = plan
         window.publish()
         window.wait_all(self.timeout_s)
-        headers = [HEADER.unpack_from(slot) for slot in window.slots()]
+        headers = [HEADER.unpack_from(slot.data) for slot in window.slots()]
         _, first_number, first_digest, _ = headers[0]
         for index, (_, their_number, their_digest, _) in enumerate(headers):
             if their_digest != first_digest or their_number != first_number:
@@ -134,6 +134,6 @@ class Direct:
 
 def _call_in(slot: Slot) -> str:
     """The call that a slot's header describes."""
-    _, number, _, length = HEADER.unpack_from(slot)
+    _, number, _, length = HEADER.unpack_from(slot.data)
     text = bytes(slot[HEADER.size : HEADER.size + length]).decode(errors="replace")
     return f"{text} as collective {number} of its group"
