@@ -174,8 +174,10 @@ class ChipState:
     ) -> Tensor:
         """A tensor of zeros (on silicon they would be undefined); no storage in plan mode."""
         spec = tensor_spec(tuple(shape), DType.parse(dtype), layout, memory)
-        storage = None if self.plan else np.zeros(spec.shape, spec.dtype.numpy)
-        return self.adopt(spec, storage, what)
+        tensor = self.adopt(spec, None, what)  # charged first: the host may not have the room
+        if not self.plan:
+            tensor.storage = np.zeros(spec.shape, spec.dtype.numpy)
+        return tensor
 
     def adopt(self, spec: TensorSpec, storage: Array | None, what: str) -> Tensor:
         """A tensor of this very storage, charged to DRAM: what a collective received, say."""

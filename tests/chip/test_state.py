@@ -172,3 +172,10 @@ def test_a_negative_parameter_keeps_its_own_text() -> None:
     x = chip.tensor(np.ones((1, 4)))
     with pytest.raises(InvalidArgument, match=r"chip 1, rms_norm: eps \(=-1\) must be >= 0"):
         chip.rms_norm(x, chip.tensor(np.ones(4)), -1)
+
+
+def test_a_tensor_beyond_dram_is_refused_before_the_host_is_asked_for_the_memory() -> None:
+    chip = Chip.open("p150")
+    with pytest.raises(OutOfMemory, match="'cache'"):
+        chip.empty((1 << 40,), what="cache")
+    assert chip.dram.used_bytes == 0
