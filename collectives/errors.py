@@ -35,18 +35,31 @@ class ChunkError(CollectiveError, ValueError):
         self.op, self.shape, self.dim, self.num_ranks = op, shape, dim, num_ranks
 
     def __str__(self) -> str:
-        if not -len(self.shape) <= self.dim < len(self.shape):
-            return (
-                f"{self.op}: dim {self.dim} is not a dim of shape {self.shape}; legal dims are "
-                f"{-len(self.shape)} to {len(self.shape) - 1}"
-            )
-        size, ranks = self.shape[self.dim], self.num_ranks
-        return (
-            f"{self.op}: dim {self.dim} of shape {self.shape} has size {size}, which does not "
-            f"divide over {ranks} chips; the nearest legal sizes are {size // ranks * ranks} "
-            f"and {(size // ranks + 1) * ranks}"
-        )
+        return f"{self.op}: {cut_problem(self.shape, self.dim, self.num_ranks)}"
 
 
 class ScheduleError(CollectiveError):
     """A schedule does not do what its operation promises: the algorithm that made it is wrong."""
+
+
+def cut_problem(shape: tuple[int, ...], dim: int, parts: int) -> str | None:
+    """Why a tensor cannot be cut along `dim` in equal parts, and the nearest legal choice.
+
+    None when it can; a dim of size 0 can, in empty parts.
+    """
+    if not shape:
+        return "a tensor of shape () has no dim that could be cut"
+    if not -len(shape) <= dim < len(shape):
+        return (
+            f"dim {dim} is not a dim of shape {shape}; legal dims are "
+            f"{-len(shape)} to {len(shape) - 1}"
+        )
+    size = shape[dim]
+    if size % parts == 0:
+        return None
+    below, above = size // parts * parts, (size // parts + 1) * parts
+    nearest = f"sizes are {below} and {above}" if below else f"size is {above}"
+    return (
+        f"dim {dim} of shape {shape} has size {size}, which does not divide over {parts} chips; "
+        f"the nearest legal {nearest}"
+    )

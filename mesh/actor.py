@@ -10,6 +10,7 @@ import os
 import socket
 import traceback
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import threadpoolctl
@@ -40,6 +41,8 @@ from .program import MeshChip
 from .tree import map_leaves
 
 Program = Callable[..., Any]
+NUM_PROGRAMS = 64
+"""How many programs a chip remembers, so that a decode step is not unpickled each time."""
 NUMBERS_PER_RUN = 1 << 20
 """Tensors and objects of run r are numbered from r times this; arrays that were put, below it."""
 
@@ -53,7 +56,7 @@ class ChipHost:
         self.box = load_box(settings.box)
         self.tensors: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
-        self.programs: dict[bytes, Program] = {}
+        self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.transport: PairTransport | None = None
         self.chip = MeshChip.open(self.box.product, rank=settings.rank)
         self.chip.box = self.box
@@ -95,7 +98,7 @@ class ChipHost:
         self.chip.communicator.begin_run()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
         try:
-            function = self._program(program)
+            function: Program = self.unpickle(program)
             result = function(self.chip, *map_leaves(self._resolve, args))
         except Exception as error:
             self.transport.abort(run_id)
@@ -154,11 +157,6 @@ class ChipHost:
             self.transport.close()
             self.transport = None
 
-    def _program(self, pickled: bytes) -> Program:
-        if pickled not in self.programs:
-            self.programs[pickled] = cloudpickle.loads(pickled)
-        return self.programs[pickled]
-
     def _resolve(self, leaf: Any) -> Any:
         if isinstance(leaf, TensorRef):
             return self.tensors[leaf.number]
@@ -175,16 +173,24 @@ class ChipHost:
 
     def _failure(self, error: Exception) -> Failure:
         """The error as something that surely survives the trip home."""
-        op = self.chip.recorder.last_name() or "start"
-        text = "".join(traceback.format_exception(error))
+        rank, op = self.settings.rank, self.chip.recorder.last_name() or "start"
+        trace = "".join(traceback.format_exception(error))
         is_echo = isinstance(error, PeerAborted)
         error.__traceback__ = None
         try:
-            same = type(cloudpickle.loads(cloudpickle.dumps(error))) is type(error)
-        except Exception:  # whatever the user's exception does when pickled
-            same = False
-        if not same:
-            error = ProgramError(self.settings.rank, op, type(error).__name__, str(error))
-        elif not isinstance(error, MeshtwinError):
-            error.chip, error.op = self.settings.rank, op  # type: ignore[attr-defined]
-        return Failure(self.settings.rank, op, error, text, is_echo)
+            if not isinstance(error, MeshtwinError):
+                error.chip, error.op = rank, op  # type: ignore[attr-defined]
+            can_travel = type(cloudpickle.loads(cloudpickle.dumps(error))) is type(error)
+        except Exception:  # whatever the user's exception does when it is changed or pickled
+            can_travel = False
+        if not can_travel:
+            error = ProgramError(rank, op, type(error).__name__, _text(error))
+        return Failure(rank, op, error, trace, is_echo)
+
+
+def _text(error: Exception) -> str:
+    """What the error says, or that it cannot."""
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(its text cannot be made: {type(second).__name__})"

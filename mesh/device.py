@@ -35,7 +35,7 @@ from .placement import (
 )
 from .remote import collect
 from .session import RaySession, open_session
-from .tree import map_leaves, zip_leaves
+from .tree import TreesDiffer, map_leaves, zip_leaves
 
 Program = Callable[..., Any]
 _open_meshes: weakref.WeakSet[MeshDevice] = weakref.WeakSet()
@@ -181,19 +181,12 @@ class MeshDevice:
             placement: how to put the parts together; None takes the tensor's own. Local stacks
                 the parts of all chips in a new leading dim [num_chips, ...].
         Raises:
-            PlacementError: Replicate was promised, and two chips hold different values.
+            PlacementError: two chips that should hold the same values do not.
         """
         self._check_mine(tensor)
         placement = tensor.placement if placement is None else placement
         parts = cast(list[Array], self._call_all("fetch", [(tensor.number,)] * self.num_chips))
-        if isinstance(placement, Replicate):
-            for rank, part in enumerate(parts):
-                if part.tobytes() != parts[0].tobytes():
-                    raise PlacementError(
-                        f"{tensor} should be the same on every chip, but chips 0 and {rank} "
-                        "differ; use Local() to get every chip's own values"
-                    )
-        return assemble(self.box, parts, placement)
+        return assemble(self.box, parts, placement, repr(tensor))
 
     def run(
         self, program: Program, *args: Any, out: Placement | None = None, keep: bool = False
@@ -220,7 +213,7 @@ class MeshDevice:
         trees = [success.result for success in successes]
         try:
             return zip_leaves(lambda leaves: self._leaf(leaves, out or Local()), trees)
-        except ValueError as error:
+        except TreesDiffer as error:
             other = int(error.args[0])
             raise ResultMismatch(0, repr(trees[0]), other, repr(trees[other])) from None
 

@@ -1,11 +1,13 @@
 """How a global array lies on the chips of a mesh: sharded, replicated, or each chip its own."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..collectives.errors import cut_problem
 from ..fabric.topology import Box
 from .errors import PlacementError
 
@@ -61,21 +63,11 @@ def check_shardable(box: Box, shape: tuple[int, ...], placement: Shard, name: st
     Raises:
         PlacementError: there is no such dim, or its size does not divide; names the nearest sizes.
     """
-    dim, parts = placement.dim, num_shards(box, placement)
-    if not -len(shape) <= dim < len(shape):
-        raise PlacementError(
-            f"{name} has shape {shape}, which has no dim {dim}; "
-            f"legal dims are {-len(shape)} to {len(shape) - 1}"
-        )
-    size = shape[dim]
-    if size % parts:
-        where = "all chips" if placement.axis is None else f"mesh axis {placement.axis}"
-        raise PlacementError(
-            f"{name} has shape {shape}: dim {dim} of size {size} does not divide over {parts} "
-            f"({where}); the nearest legal sizes are {size // parts * parts} and "
-            f"{(size // parts + 1) * parts}"
-        )
-    return dim % len(shape)
+    problem = cut_problem(shape, placement.dim, num_shards(box, placement))
+    if problem is not None:
+        where = "" if placement.axis is None else f" (mesh axis {placement.axis})"
+        raise PlacementError(f"{name} cannot be sharded{where}: {problem}")
+    return placement.dim % len(shape)
 
 
 def shard_of(box: Box, array: Array, placement: Placement, rank: int) -> Array:
@@ -90,17 +82,45 @@ def shard_of(box: Box, array: Array, placement: Placement, rank: int) -> Array:
     return array[tuple(where)]
 
 
-def assemble(box: Box, parts: list[Array], placement: Placement) -> Array:
-    """The global array from every chip's part in rank order; Local stacks them in a new dim 0."""
+def assemble(box: Box, parts: list[Array], placement: Placement, name: str) -> Array:
+    """The global array from every chip's part in rank order; Local stacks them in a new dim 0.
+
+    Raises:
+        PlacementError: chips that should hold the same values do not, or parts do not fit.
+    """
+    if isinstance(placement, Local):
+        _check_same(name, "shape", [part.shape for part in parts], range(len(parts)))
+        return np.stack(parts)
+    groups = holders(box, placement)
+    for group in groups:
+        _check_same(name, "values", [_values(parts[rank]) for rank in group], group)
     if isinstance(placement, Replicate):
         return parts[0]
-    if isinstance(placement, Local):
-        return np.stack(parts)
-    if placement.axis is None:
-        return np.concatenate(parts, axis=placement.dim)
-    other = 0
-    ranks = [
-        box.rank_at((i, other) if placement.axis == 0 else (other, i))
-        for i in range(box.shape[placement.axis])
-    ]
-    return np.concatenate([parts[rank] for rank in ranks], axis=placement.dim)
+    return np.concatenate([parts[group[0]] for group in groups], axis=placement.dim)
+
+
+def holders(box: Box, placement: Placement) -> tuple[tuple[int, ...], ...]:
+    """For each part of the global array, in order, the chips that hold it."""
+    ranks = tuple(range(box.num_chips))
+    if isinstance(placement, Replicate):
+        return (ranks,)
+    if isinstance(placement, Local) or placement.axis is None:
+        return tuple((rank,) for rank in ranks)
+    axis = placement.axis
+    return tuple(
+        tuple(rank for rank in ranks if box.coords(rank)[axis] == index)
+        for index in range(box.shape[axis])
+    )
+
+
+def _values(array: Array) -> tuple[tuple[int, ...], bytes]:
+    return array.shape, array.tobytes()
+
+
+def _check_same(name: str, what: str, values: Sequence[object], ranks: Sequence[int]) -> None:
+    for rank, value in zip(ranks, values, strict=True):
+        if value != values[0]:
+            raise PlacementError(
+                f"{name} should have the same {what} on chips {ranks[0]} and {rank}, but it "
+                "differs; use Local() for values and mesh.run for shapes that differ by chip"
+            )

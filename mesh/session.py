@@ -1,11 +1,18 @@
 """The Ray that a mesh runs on: one that we start and end, or one that is there already."""
 
+import fcntl
 import logging
 import os
 import shutil
+import signal
+import socket
 import tempfile
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` starts each worker
 
@@ -14,8 +21,12 @@ import ray
 from .errors import LaunchError
 
 TEMP_PREFIX = "meshtwin-ray-"
+TEMP_ROOT = "/tmp"  # Ray's socket paths may have 107 bytes: other temporary folders are too deep
 OBJECT_STORE_BYTES = 1 << 30
 """Only arrays on their way to the chips pass through Ray's object store."""
+CONNECT_TIMEOUT_S = 5.0
+"""Until a cluster's port answers. Ray itself would try for more than two minutes."""
+EXIT_ON_SIGTERM = 128 + signal.SIGTERM
 
 
 @dataclass(slots=True)
@@ -23,23 +34,67 @@ class RaySession:
     """A connection to Ray, and what of it is ours to end."""
 
     is_ours: bool
-    temp_dir: Path | None = None
+    folder: "SessionFolder | None" = None
+    sigterm: "SigtermExit | None" = None
 
     def close(self) -> None:
         """End the Ray that we started, or the connection that we made. Safe to call twice."""
-        if self.is_ours and ray.is_initialized():
-            ray.shutdown()
-        if self.temp_dir is not None:
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
-        self.is_ours, self.temp_dir = False, None
+        is_ours, self.is_ours = self.is_ours, False
+        try:
+            if is_ours:
+                ray.shutdown()
+        finally:
+            if self.folder is not None:
+                self.folder.remove()
+            if self.sigterm is not None:
+                self.sigterm.restore()
+            self.folder = self.sigterm = None
+
+
+class SessionFolder:
+    """The temporary folder of a local Ray. A lock on it, which dies with us, says that we live."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir=TEMP_ROOT))
+        self._lock = os.open(self.path, os.O_RDONLY)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def remove(self) -> None:
+        """Remove the folder with all that Ray left in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
+
+
+class SigtermExit:
+    """While a local Ray runs, SIGTERM ends this process as `sys.exit` does: it closes the mesh.
+
+    Ray's own handler, which ray.init puts in, would end the raylet under our feet. A handler that
+    the user put in before the mesh was opened is put back instead.
+    """
+
+    def __init__(self) -> None:
+        self._is_main = threading.current_thread() is threading.main_thread()
+        self._before = signal.getsignal(signal.SIGTERM)
+
+    def install(self) -> None:
+        """Take SIGTERM over from Ray."""
+        self._set(_exit if self._before is signal.SIG_DFL else self._before)
+
+    def restore(self) -> None:
+        """Put back what was there before."""
+        self._set(self._before)
+
+    def _set(self, handler: Any) -> None:
+        if self._is_main and handler is not None:  # None: a handler that is not Python's
+            signal.signal(signal.SIGTERM, handler)
 
 
 def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
     """Connect to the Ray at `address`, else use the one in this process, else start one.
 
     Args:
-        address: "auto", "host:port" or "ray-session"; None uses the Ray that this process has
-            initialised already, or starts a local one that ends with the mesh.
+        address: "auto" or "host:port"; None uses the Ray that this process has initialised
+            already, or starts a local one that ends with the mesh.
     Raises:
         LaunchError: there is no cluster at `address`.
     """
@@ -47,23 +102,41 @@ def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
         return RaySession(is_ours=False)
     if address is not None:
         return _connect(box, address)
-    _sweep_dead_sessions()
-    temp_dir = Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir="/tmp"))
+    sweep_dead_sessions()
+    session = RaySession(is_ours=True, folder=SessionFolder(), sigterm=SigtermExit())
+    try:
+        _start_ray(session, num_chips)
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _start_ray(session: RaySession, num_chips: int) -> None:
+    assert session.folder is not None and session.sigterm is not None
     ray.init(
         address="local",
         num_cpus=max(os.cpu_count() or 1, min(num_chips, 8)),
         include_dashboard=False,
         logging_level=logging.ERROR,
         object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(temp_dir),
+        _temp_dir=str(session.folder.path),
+        # Ray warns when it has started four times as many workers as this.
+        _system_config={"worker_maximum_startup_concurrency": max(4, num_chips)},
     )
-    return RaySession(is_ours=True, temp_dir=temp_dir)
+    session.sigterm.install()
 
 
 def _connect(box: str, address: str) -> RaySession:
+    """Join a running cluster.
+
+    Raises:
+        LaunchError: nothing answers there; says what to do.
+    """
     try:
+        _check_port(address)
         ray.init(address=address, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise LaunchError(
             box,
             f"no Ray cluster answers at {address!r} ({str(error).splitlines()[0]}); start one with "
@@ -72,9 +145,24 @@ def _connect(box: str, address: str) -> RaySession:
     return RaySession(is_ours=True)
 
 
-def _sweep_dead_sessions() -> None:
+def _check_port(address: str) -> None:
+    """Raise OSError when nothing listens at a "host:port"; other spellings are left to Ray."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
+
+
+def sweep_dead_sessions() -> None:
     """Remove the folders of sessions whose process was killed before it could clean up."""
-    for folder in Path("/tmp").glob(f"{TEMP_PREFIX}*-*"):
-        pid = folder.name.removeprefix(TEMP_PREFIX).split("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    for folder in Path(TEMP_ROOT).glob(f"{TEMP_PREFIX}*"):
+        with suppress(OSError):  # another user's, or just removed by another process
+            lock = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(lock)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(EXIT_ON_SIGTERM)
