@@ -154,6 +154,10 @@ def page(rows: list[dict[str, Any]], setup: dict[str, Any], peer: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _chips(count: int) -> str:
+    return f"{count} chip" if count == 1 else f"{count} chips"
+
+
 def main() -> None:
     """Parse, check, measure, and print or write the results."""
     parser = argparse.ArgumentParser(
@@ -167,17 +171,17 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     prompt = np.random.default_rng(0).integers(1000, 40000, args.prompt).tolist()
-    peer = "transformers bfloat16"
+    peer = "transformers, bfloat16"
     ray.init(address="local", include_dashboard=False, num_cpus=8, logging_level=logging.ERROR)
     with ExitStack() as stack:
         contenders: dict[str, Contender] = {}
         for dtype in DTYPES:
-            contenders[f"transformers {dtype}"] = transformers_peer(pull("smollm2", dtype), dtype)
+            contenders[f"transformers, {dtype}"] = transformers_peer(pull("smollm2", dtype), dtype)
         for box in args.boxes.split(","):
             mesh = stack.enter_context(open_mesh(box))
             for dtype in DTYPES:
                 generator = Generator(mesh, pull("smollm2", dtype), DType.parse(dtype))
-                contenders[f"meshtwin {box} ({mesh.num_chips} chips) {dtype}"] = ours(generator)
+                contenders[f"meshtwin {box}, {_chips(mesh.num_chips)}, {dtype}"] = ours(generator)
         checked = sum(check_tokens(name, name.split()[-1], run) for name, run in contenders.items())
         rates = measure(contenders, prompt, args.tokens, args.rounds)
     ray.shutdown()
