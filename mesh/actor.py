@@ -106,7 +106,7 @@ class ChipHost:
         if keep:
             number = next(numbers)
             self.objects[number] = result
-            return Success(number, self.chip.clock.now_ps)
+            return Success(ObjectRef(number), self.chip.clock.now_ps)
         answer = map_leaves(lambda leaf: self._stay(leaf, numbers), result)
         return Success(answer, self.chip.clock.now_ps)
 
@@ -176,7 +176,7 @@ class ChipHost:
         rank, op = self.settings.rank, self.chip.recorder.last_name() or "start"
         trace = "".join(traceback.format_exception(error))
         is_echo = isinstance(error, PeerAborted)
-        error.__traceback__ = None
+        error.with_traceback(None)
         try:
             if not isinstance(error, MeshtwinError):
                 error.chip, error.op = rank, op  # type: ignore[attr-defined]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import reprlib
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -29,8 +30,9 @@ from .placement import (
     Shard,
     assemble,
     axis_index,
+    check_same,
     check_shardable,
-    num_shards,
+    global_shape,
     shard_of,
 )
 from .remote import collect
@@ -38,7 +40,6 @@ from .session import RaySession, open_session
 from .tree import TreesDiffer, map_leaves, zip_leaves
 
 Program = Callable[..., Any]
-_open_meshes: weakref.WeakSet[MeshDevice] = weakref.WeakSet()
 
 
 class MeshTensor:
@@ -83,6 +84,7 @@ def open_mesh(
     transport: str = "auto",
     collective_timeout_s: float = 120.0,
     start_timeout_s: float = 300.0,
+    spread: bool = False,
 ) -> MeshDevice:
     """Start one Ray actor for every chip of `box` and join them by the fabric.
 
@@ -94,6 +96,7 @@ def open_mesh(
             "shared_memory" or "zeromq" for every pair.
         collective_timeout_s: wall time that a chip waits for the others in a collective.
         start_timeout_s: wall time for all chips to start.
+        spread: put the boards on all hosts of the cluster in turn, not on as few as hold them.
     Returns:
         The mesh, a context manager: leaving it ends every process and frees all memory.
     Raises:
@@ -107,7 +110,7 @@ def open_mesh(
     where = load_box(box) if isinstance(box, str) else box
     session = open_session(where.name, address, where.num_chips)
     try:
-        chips = launch(where, transport, collective_timeout_s, start_timeout_s)
+        chips = launch(where, transport, collective_timeout_s, start_timeout_s, spread)
     except BaseException:
         session.close()
         raise
@@ -125,7 +128,7 @@ class MeshDevice:
         self._dropped: list[int] = []
         self._closed_because: str | None = None
         self._sim_now_ps = 0
-        _open_meshes.add(self)
+        atexit.register(self.close)  # after Ray's own: so it runs before
 
     def __enter__(self) -> MeshDevice:
         return self
@@ -205,17 +208,23 @@ class MeshDevice:
             chips) and a list with every chip's value for everything else.
         Raises:
             the error that the program raised, by its type, with a note that says on which chip
-            and after which op; the mesh lives on. ChipDown: a process died; the mesh closes.
+            and after which op; the mesh lives on.
+            ResultMismatch: the chips' results differ in nesting, or in what is a tensor.
+            PlacementError: `out` does not fit the tensors, or PerChip the chips.
+            ChipDown: a process died; the mesh closes.
         """
-        successes = self._run_all(program, args, keep)
+        trees = self._run_all(program, args, keep)
         if keep:
-            return MeshObject(self, cast(int, successes[0].result))
-        trees = [success.result for success in successes]
+            return MeshObject(self, cast(ObjectRef, trees[0]).number)
         try:
             return zip_leaves(lambda leaves: self._leaf(leaves, out or Local()), trees)
         except TreesDiffer as error:
+            self._forget(trees)
             other = int(error.args[0])
-            raise ResultMismatch(0, repr(trees[0]), other, repr(trees[other])) from None
+            raise ResultMismatch(0, _brief(trees[0]), other, _brief(trees[other])) from None
+        except PlacementError:
+            self._forget(trees)
+            raise
 
     def reports(self) -> list[ChipReport]:
         """What each chip has done since the mesh was opened, by rank."""
@@ -246,18 +255,30 @@ class MeshDevice:
         stored = cast(list[DType], self._call_all("put", calls))
         return MeshTensor(self, number, array.shape, stored[0], placement)
 
-    def _run_all(self, program: Program, args: tuple[Any, ...], keep: bool) -> list[Success]:
+    def _run_all(self, program: Program, args: tuple[Any, ...], keep: bool) -> list[Any]:
+        """What the program returned on each chip, with TensorInfo for tensors."""
         self._check_open()
         run_id = next(self._run_ids)
         pickled = cloudpickle.dumps(program)
         sent = [self._args_for(args, rank) for rank in range(self.num_chips)]
         replies = self._call_all("run", [(run_id, pickled, part, keep) for part in sent])
+        successes = [reply for reply in replies if isinstance(reply, Success)]
+        results = [success.result for success in successes]
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         if failures:
+            self._forget(results)
             raise _first_cause(failures)
-        successes = cast(list[Success], replies)
         self._sim_now_ps = max(success.sim_now_ps for success in successes)
-        return successes
+        return results
+
+    def _forget(self, results: list[Any]) -> None:
+        """Let the chips drop what stayed there of a result that nobody gets."""
+        for result in results:
+            map_leaves(self._forget_leaf, result)
+
+    def _forget_leaf(self, leaf: Any) -> None:
+        if isinstance(leaf, TensorInfo | ObjectRef):
+            self._drop(leaf.number)
 
     def _args_for(self, args: tuple[Any, ...], rank: int) -> Any:
         """The arguments as chip `rank` gets them: references instead of handles."""
@@ -272,19 +293,26 @@ class MeshDevice:
             self._check_mine(leaf)
             return ObjectRef(leaf.number)
         if isinstance(leaf, PerChip):
-            return leaf.values[rank]
+            if len(leaf.values) != self.num_chips:
+                raise PlacementError(
+                    f"PerChip holds {len(leaf.values)} values, but the mesh has {self.num_chips} "
+                    "chips: it must hold one for each"
+                )
+            return map_leaves(lambda own: self._to_chip(own, rank), leaf.values[rank])
         return leaf
 
     def _leaf(self, leaves: tuple[Any, ...], placement: Placement) -> Any:
         """One place of the results of all chips: a MeshTensor, or a list of plain values."""
-        if not all(isinstance(leaf, TensorInfo) for leaf in leaves):
+        is_tensor = [isinstance(leaf, TensorInfo) for leaf in leaves]
+        if any(is_tensor) and not all(is_tensor):
+            raise TreesDiffer(is_tensor.index(not is_tensor[0]))
+        if not all(is_tensor):
             return list(leaves)
         first = cast(TensorInfo, leaves[0])
-        shape = first.shape
-        if isinstance(placement, Shard):
-            dim = placement.dim % len(shape)
-            wide = shape[dim] * num_shards(self.box, placement)
-            shape = (*shape[:dim], wide, *shape[dim + 1 :])
+        if not isinstance(placement, Local):
+            kinds = [(leaf.shape, leaf.dtype.label) for leaf in leaves]
+            check_same("a result", "shape and dtype", kinds, range(self.num_chips))
+        shape = global_shape(self.box, first.shape, placement)
         return MeshTensor(self, first.number, shape, first.dtype, placement)
 
     def _call_all(self, method: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -314,7 +342,7 @@ class MeshDevice:
         if self._closed_because is not None:
             return
         self._closed_because = why
-        _open_meshes.discard(self)
+        atexit.unregister(self.close)
         try:
             self._chips.close(wait_s)
         finally:
@@ -336,6 +364,25 @@ class PerChip:
         self.values = tuple(values)
 
 
+def _brief(result: Any) -> str:
+    """The nesting of a chip's result, in a line."""
+    words = map_leaves(
+        lambda leaf: _Word(
+            f"tensor {leaf.shape} {leaf.dtype.label}"
+            if isinstance(leaf, TensorInfo)
+            else type(leaf).__name__
+        ),
+        result,
+    )
+    return reprlib.repr(words)
+
+
+class _Word(str):
+    """A string that shows without quotes."""
+
+    __repr__ = str.__str__
+
+
 def _first_cause(failures: list[Failure]) -> BaseException:
     """The error to raise: of the lowest chip that did not merely hear of another's failure."""
     failure = next((f for f in failures if not f.is_echo), failures[0])
@@ -343,9 +390,3 @@ def _first_cause(failures: list[Failure]) -> BaseException:
     error.add_note(f"raised on chip {failure.chip}, last op: {failure.op}")
     error.add_note(f"traceback on chip {failure.chip}:\n{failure.remote_traceback}")
     return error
-
-
-@atexit.register
-def _close_open_meshes() -> None:
-    for mesh in list(_open_meshes):
-        mesh.close()

@@ -82,6 +82,21 @@ def shard_of(box: Box, array: Array, placement: Placement, rank: int) -> Array:
     return array[tuple(where)]
 
 
+def global_shape(box: Box, shape: tuple[int, ...], placement: Placement) -> tuple[int, ...]:
+    """The shape of the global array whose parts have `shape`; for Local, of each part.
+
+    Raises:
+        PlacementError: the parts have no such dim.
+    """
+    if not isinstance(placement, Shard):
+        return shape
+    problem = cut_problem(shape, placement.dim, 1)
+    if problem is not None:
+        raise PlacementError(f"a result cannot be {placement}: {problem}")
+    dim = placement.dim % len(shape)
+    return (*shape[:dim], shape[dim] * num_shards(box, placement), *shape[dim + 1 :])
+
+
 def assemble(box: Box, parts: list[Array], placement: Placement, name: str) -> Array:
     """The global array from every chip's part in rank order; Local stacks them in a new dim 0.
 
@@ -89,11 +104,11 @@ def assemble(box: Box, parts: list[Array], placement: Placement, name: str) -> A
         PlacementError: chips that should hold the same values do not, or parts do not fit.
     """
     if isinstance(placement, Local):
-        _check_same(name, "shape", [part.shape for part in parts], range(len(parts)))
+        check_same(name, "shape", [part.shape for part in parts], range(len(parts)))
         return np.stack(parts)
     groups = holders(box, placement)
     for group in groups:
-        _check_same(name, "values", [_values(parts[rank]) for rank in group], group)
+        check_same(name, "values", [_values(parts[rank]) for rank in group], group)
     if isinstance(placement, Replicate):
         return parts[0]
     return np.concatenate([parts[group[0]] for group in groups], axis=placement.dim)
@@ -117,7 +132,12 @@ def _values(array: Array) -> tuple[tuple[int, ...], bytes]:
     return array.shape, array.tobytes()
 
 
-def _check_same(name: str, what: str, values: Sequence[object], ranks: Sequence[int]) -> None:
+def check_same(name: str, what: str, values: Sequence[object], ranks: Sequence[int]) -> None:
+    """Check that the chips `ranks` agree.
+
+    Raises:
+        PlacementError: two of them do not; they are named.
+    """
     for rank, value in zip(ranks, values, strict=True):
         if value != values[0]:
             raise PlacementError(

@@ -4,7 +4,7 @@ import gc
 import os
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -137,6 +137,27 @@ def test_dram_is_free_again_when_handles_are_dropped(quietbox2_mesh: MeshDevice)
     assert used() == before
 
 
+def test_dram_is_free_again_when_a_run_fails_on_one_chip(quietbox2_mesh: MeshDevice) -> None:
+    def program(chip: MeshChip) -> Any:
+        x = chip.empty((64, 64))
+        if chip.rank == 3:
+            raise Sour(1)
+        return x
+
+    def used() -> list[int]:
+        return [report.dram_used_bytes for report in quietbox2_mesh.reports()]
+
+    gc.collect()
+    before = used()
+    for options in ({}, {"keep": True}):
+        with pytest.raises(Sour):
+            quietbox2_mesh.run(program, **options)
+    with pytest.raises(PlacementError):
+        quietbox2_mesh.run(lambda chip: chip.empty((64, 64)), out=Shard(7))
+    gc.collect()
+    assert used() == before
+
+
 # ---------------------------------------------------------------- programs
 
 
@@ -171,6 +192,63 @@ def test_per_chip_arguments_and_kept_objects(quietbox2_mesh: MeshDevice) -> None
 def test_results_that_differ_in_structure_are_named(quietbox2_mesh: MeshDevice) -> None:
     with pytest.raises(ResultMismatch, match=r"chip 0 returned .* but chip 3 returned"):
         quietbox2_mesh.run(lambda chip: (1,) if chip.rank == 3 else [1, 2])
+
+
+class Pair(NamedTuple):
+    first: Any
+    second: Any
+
+
+def test_named_tuples_keep_their_type(quietbox2_mesh: MeshDevice) -> None:
+    x = quietbox2_mesh.replicate(np.ones(1, np.float32))
+    pair = quietbox2_mesh.run(lambda chip, pair: Pair(pair.second, pair.first), Pair(x, 5))
+    assert isinstance(pair, Pair)
+    assert pair.first == [5] * 4
+    assert isinstance(pair.second, MeshTensor)
+
+
+def test_a_result_that_is_a_tensor_on_some_chips_only_is_a_mismatch(
+    quietbox2_mesh: MeshDevice,
+) -> None:
+    with pytest.raises(ResultMismatch, match=r"tensor \(2,\) float32\), but chip 1 .*\(int, int\)"):
+        quietbox2_mesh.run(
+            lambda chip: (0, chip.tensor(np.ones(2, np.float32)) if chip.rank == 0 else 1)
+        )
+
+
+def test_an_out_that_does_not_fit_the_result_is_a_placement_error(
+    quietbox2_mesh: MeshDevice,
+) -> None:
+    def ragged(chip: MeshChip) -> Any:
+        return chip.tensor(np.zeros(chip.rank + 1, np.float32))
+
+    with pytest.raises(PlacementError, match="no dim that could be cut"):
+        quietbox2_mesh.run(lambda chip: chip.tensor(np.float32(1)), out=Shard(0))
+    with pytest.raises(PlacementError, match="dim 2 is not a dim"):
+        quietbox2_mesh.run(lambda chip: chip.tensor(np.zeros((2, 2), np.float32)), out=Shard(2))
+    with pytest.raises(PlacementError, match="same shape and dtype on chips 0 and 1"):
+        quietbox2_mesh.run(ragged, out=Shard(0))
+    with pytest.raises(PlacementError, match="same shape on chips 0 and 1"):
+        quietbox2_mesh.to_numpy(quietbox2_mesh.run(ragged))
+
+
+def test_replicas_along_the_other_axis_are_checked_when_they_are_read(
+    quietbox2_mesh: MeshDevice,
+) -> None:
+    mine = quietbox2_mesh.run(
+        lambda chip: chip.tensor(np.full(2, chip.rank, np.float32)), out=Shard(0, axis=0)
+    )
+    assert mine.shape == (4,)
+    with pytest.raises(PlacementError, match="same values on chips 0 and 1"):
+        quietbox2_mesh.to_numpy(mine)
+
+
+def test_per_chip_holds_a_value_for_each_chip_and_handles_too(quietbox2_mesh: MeshDevice) -> None:
+    with pytest.raises(PlacementError, match="holds 3 values, but the mesh has 4 chips"):
+        quietbox2_mesh.run(lambda chip, value: value, PerChip([1, 2, 3]))
+    x = quietbox2_mesh.shard(np.arange(4, dtype=np.float32), 0)
+    mixed = PerChip([(x, 1), (x, 2), (x, 3), (x, 4)])
+    assert quietbox2_mesh.run(lambda chip, own: own[0].shape[0] + own[1], mixed) == [2, 3, 4, 5]
 
 
 @few
@@ -293,6 +371,39 @@ def test_an_error_that_cannot_travel_arrives_as_its_name_and_text(
     with pytest.raises(ProgramError, match=r"chip 2: Unpicklable after op .*: oh"):
         quietbox2_mesh.run(fails_on_2, ones, Unpicklable, "oh")
     lives_on(quietbox2_mesh, ones)
+
+
+class Mute(Exception):
+    """An error that takes no attributes and has no text."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(name)
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_the_strangest_error_still_arrives(quietbox2_mesh: MeshDevice, ones: MeshTensor) -> None:
+    with pytest.raises(ProgramError, match=r"Mute after op .*cannot be made: RuntimeError"):
+        quietbox2_mesh.run(fails_on_2, ones, Mute)
+    lives_on(quietbox2_mesh, ones)
+
+
+def test_a_failure_wakes_the_others_long_before_their_limit(ray_session: None) -> None:
+    """The others would wait ten minutes; the test has not got ten minutes."""
+    with open_mesh("p300", collective_timeout_s=600.0) as mesh:
+        x = mesh.replicate(np.ones(3, np.float32))
+
+        def program(chip: MeshChip, x: Any) -> Any:
+            if chip.rank == 0:
+                raise Sour(0)
+            return chip.all_reduce(x)
+
+        with pytest.raises(Sour):
+            mesh.run(program, x)
+        lives_on(mesh, x)
 
 
 def test_an_ops_error_names_chip_and_op(quietbox2_mesh: MeshDevice, ones: MeshTensor) -> None:
