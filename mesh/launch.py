@@ -40,21 +40,27 @@ class Chips:
             self.actors.clear()
 
 
-def launch(box: Box, transport: str, collective_timeout_s: float, start_timeout_s: float) -> Chips:
+def launch(
+    box: Box, transport: str, collective_timeout_s: float, start_timeout_s: float, spread: bool
+) -> Chips:
     """Start the chips of `box`: the chips of a board share a bundle, so they share a host.
+
+    The boards go to as few hosts as hold them, or with `spread` to as many as there are.
 
     Raises:
         LaunchError: the cluster has no room, or the chips did not start in `start_timeout_s`.
         SharedMemoryRefused, PortRefused: a host does not let a chip open its end of the fabric.
     """
     bundles = [{"CPU": CPU_PER_CHIP * len(board)} for board in box.boards]
-    group = placement_group(bundles, strategy="PACK")
+    group = placement_group(bundles, strategy="SPREAD" if spread else "PACK")
     if not group.wait(start_timeout_s):
         remove_placement_group(group)
         raise LaunchError(
             box.name,
-            f"the cluster has no room for {len(bundles)} boards with {CPU_PER_CHIP} CPU a chip "
-            f"(waited {start_timeout_s:.0f} s)",
+            f"the cluster has no room for {len(bundles)} boards with {CPU_PER_CHIP} CPU a chip: "
+            f"{ray.available_resources().get('CPU', 0):g} of "
+            f"{ray.cluster_resources().get('CPU', 0):g} CPUs are free "
+            f"(waited {start_timeout_s:.0f} s, limit: start_timeout_s)",
         )
     chips = Chips([], group)
     try:
