@@ -8,14 +8,15 @@ from ..chip.chip import Chip
 from ..chip.dtype import DType
 from ..chip.record import OpFacts, OpRecord
 from ..chip.tensor import Tensor, TensorSpec, tensor_spec
+from ..fabric.errors import RecvTimeout
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from ..fabric.transport.pair import PairTransport
 from .direct import Direct
-from .errors import CollectiveError
+from .errors import CollectiveError, CollectiveTimeout
 from .execute import StepByStep
 from .group import Group, group_of
-from .plan import Call, Plan, Words, make_plan
+from .plan import MOST_PLANS, Call, Plan, Words, make_plan
 from .schedule import Operation
 
 _Key: TypeAlias = tuple[Operation, TensorSpec, int | None, int, int]
@@ -61,16 +62,24 @@ class Communicator:
             ChunkError: `dim` does not exist or does not divide.
             CollectiveError: `root` is not in the group.
             CollectiveMismatch: another chip of the group made another call.
-            RecvTimeout: a chip of the group did not come in time.
+            CollectiveTimeout: a chip of the group did not come in time.
         """
         key = (operation, x.spec, axis, dim, root)
         planned = self._planned.get(key)
         if planned is None:
+            if len(self._planned) >= MOST_PLANS:
+                self._forget_plans()
             planned = self._planned[key] = self._plan(*key)
         plan, spec = planned
         result = chip.adopt(spec, None, operation.value)
         result.storage = self._run(chip, plan, x.storage, spec.shape)
         return result
+
+    def _forget_plans(self) -> None:
+        """Start over with what is remembered of calls, so that it never grows without end."""
+        self._planned.clear()
+        self._facts.clear()
+        self._executors.clear()
 
     def barrier(self, chip: Chip, axis: int | None) -> None:
         """Wait for every chip of the group; the clock moves to the end of the barrier."""
@@ -99,14 +108,23 @@ class Communicator:
         result = None
         entries = (sim_start_ps,) * len(plan.group.order)
         if words is not None:
-            number = self._calls_made.get(plan.group, 0)
-            self._calls_made[plan.group] = number + 1
-            result, entries = self._executor(plan.group).run(plan, number, words, sim_start_ps)
+            result, entries = self._execute(plan, words, sim_start_ps)
         chip.clock.wait_until(plan.exit_ps(entries))
         for (src, dst), (num_bytes, messages) in plan.traffic.items():
             self.counters.add(src, dst, num_bytes, messages)
         self._note(chip, plan, sim_start_ps)
         return result
+
+    def _execute(self, plan: Plan, words: Words, sim_now_ps: int) -> tuple[Words, tuple[int, ...]]:
+        """The result, and everybody's simulated entry time by position."""
+        number = self._calls_made.get(plan.group, 0)
+        self._calls_made[plan.group] = number + 1
+        try:
+            return self._executor(plan.group).run(plan, number, words, sim_now_ps)
+        except RecvTimeout as error:
+            raise CollectiveTimeout(
+                self.rank, plan.call_text(number), error.src, error.waited_s
+            ) from error
 
     def _executor(self, group: Group) -> Direct | StepByStep:
         """Shared memory where all chips of the group are on this host, else messages."""

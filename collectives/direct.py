@@ -50,7 +50,9 @@ class Direct:
         blocks = plan.to_blocks(words)
         rows, columns = blocks.shape
         result = np.empty((plan.result_rows, columns), dtype=blocks.dtype)
-        width = max(1, (self.window.slot_bytes - HEADER_BYTES) // (rows * blocks.itemsize))
+        width = max(1, (self.window.slot_bytes - HEADER_BYTES) // (max(1, rows * blocks.itemsize)))
+        if columns == 0:
+            return plan.from_blocks(result), self._meet(plan, number, sim_now_ps)
         entries: tuple[int, ...] = ()
         for start in range(0, columns, width):
             cut = slice(start, start + width)

@@ -38,6 +38,20 @@ class ChunkError(CollectiveError, ValueError):
         return f"{self.op}: {cut_problem(self.shape, self.dim, self.num_ranks)}"
 
 
+class CollectiveTimeout(CollectiveError):
+    """A chip waited in a collective for another one that did not come within the limit."""
+
+    def __init__(self, chip: int, call: str, other: int, waited_s: float) -> None:
+        super().__init__(chip, call, other, waited_s)
+        self.chip, self.call, self.other, self.waited_s = chip, call, other, waited_s
+
+    def __str__(self) -> str:
+        return (
+            f"chip {self.chip} waited {self.waited_s:.3g} s in {self.call} for chip {self.other}, "
+            "which did not make this call (limit: collective_timeout_s of open_mesh)"
+        )
+
+
 class ScheduleError(CollectiveError):
     """A schedule does not do what its operation promises: the algorithm that made it is wrong."""
 

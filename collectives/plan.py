@@ -3,7 +3,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from .simulate import Timing, Traffic, simulate
 
 Words = NDArray[np.generic]
 MAX_TEXT_BYTES = 900
+MOST_PLANS = 4096
+"""Plans and timings remembered; each new shape makes one."""
 BARRIER_TOKEN_BYTES = 16
 """What one barrier message carries: the smallest payload of the fabric's own latency tests."""
 
@@ -83,6 +85,10 @@ class Plan:
         """How each chunk that this chip ends with is added up."""
         return self.schedule.sums(self.position)
 
+    def call_text(self, number: int) -> str:
+        """The call as the `number`-th of its group in a run."""
+        return f"{self.call} as collective {number} of its group"
+
     @cached_property
     def text(self) -> NDArray[np.uint8]:
         """The call in words, as UTF-8 bytes, for the other chips."""
@@ -115,8 +121,8 @@ class Plan:
 
     @property
     def is_trivial(self) -> bool:
-        """True when the chip is alone, or the tensor is empty: nothing to send, no time."""
-        return len(self.group.ranks) == 1 or not any(self.chunk_bytes)
+        """True when the chip is alone: nothing to send, no time."""
+        return len(self.group.ranks) == 1
 
     def exit_ps(self, sim_entry_ps: tuple[int, ...]) -> int:
         """When this chip is done, if the positions enter at `sim_entry_ps` (simulated ps)."""
@@ -153,7 +159,7 @@ class Plan:
         return (*shape[:dim], ranks, shape[dim] // ranks, *shape[dim + 1 :])
 
 
-@cache
+@lru_cache(maxsize=MOST_PLANS)
 def make_plan(box: Box, rank: int, call: Call) -> Plan:
     """The plan of `call` on chip `rank` of `box`.
 
@@ -196,7 +202,7 @@ def _check(call: Call, ranks: int) -> None:
         raise ChunkError(call.operation.value, call.shape, call.dim, ranks)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_PLANS)
 def _timing(plan: Plan, sim_entry_ps: tuple[int, ...]) -> Timing:
     return simulate(
         plan.schedule, plan.box, plan.group.order, plan.chunk_bytes, sim_entry_ps, load_costs()

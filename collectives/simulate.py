@@ -1,10 +1,11 @@
 """The simulated time of a schedule over the links of a box.
 
-A step starts when its sender holds the chunk and the sender's step engine and the links of the
-route are free; it takes the step overhead, the latency of each hop, and the transfer at the rate
-of the slowest link; an addition follows on arrival. Links are full duplex: each direction is
-occupied by one message at a time, so steps that share a link wait for one another in the order of
-the schedule. All in integer picoseconds, so two runs give the same times on any machine.
+A step starts when its sender has held the chunk for the step overhead and the links of the route
+are free; it takes the latency of each hop and the transfer at the rate of the slowest link; an
+addition follows on arrival. The overhead is a delay, not work: while it passes, the sender's other
+chunks may be on their links, as in a pipeline. Links are full duplex: each direction is occupied
+by one message at a time, so steps that share a link wait for one another in the order of the
+schedule. All in integer picoseconds, so two runs give the same times on any machine.
 """
 
 from dataclasses import dataclass

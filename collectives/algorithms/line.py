@@ -5,9 +5,12 @@ L = (x[0] + x[1]) + ... + x[c-1] and R = (x[n-1] + x[n-2]) + ... + x[c+1], and p
 R + (L + x[c]). It depends on the position only, never on timing.
 """
 
+from functools import cache
+
 from ..schedule import Operation, Round, Schedule, Step, StepKind
 
 
+@cache
 def line_schedule(operation: Operation, num_ranks: int, root: int = 0) -> Schedule:
     """The rounds of a collective on a line of `num_ranks` positions.
 

@@ -6,9 +6,12 @@ timing. Source: Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms for
 workstations", J. Parallel Distrib. Comput. 69 (2009).
 """
 
+from functools import cache
+
 from ..schedule import Operation, Round, Schedule, Step, StepKind
 
 
+@cache
 def ring_schedule(operation: Operation, num_ranks: int, root: int = 0) -> Schedule:
     """The rounds of a collective on a ring of `num_ranks` positions.
 

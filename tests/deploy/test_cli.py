@@ -83,7 +83,7 @@ def test_wrong_names_say_what_would_be_right(
     ("argv", "text"),
     [
         (["frob"], "invalid choice: 'frob'"),
-        (["generate", "--max-tokens", "0"], "0 must be at least 1"),
+        (["generate", "--max-tokens", "0"], "'0' is not a number of tokens, 1 or more"),
         (["generate", "--temperature", "-1"], "temperature (=-1.0) must be from 0 to 100"),
         (["generate", "--top-p", "0"], "top_p (=0.0) must be over 0"),
         (["generate", "--transport", "pigeon"], "invalid choice: 'pigeon'"),
