@@ -77,6 +77,10 @@ class Recorder:
         """Record something that is not planned per shape, such as a collective."""
         self.note(OpFacts(record), record.sim_start_ps)
 
+    def last(self) -> object:
+        """A mark of the op recorded last: another object after each one; None before the first."""
+        return self._kept[-1] if self._kept else None
+
     def last_name(self) -> str:
         """The op recorded last, or "" when there is none."""
         return self._kept[-1][0].record.name if self._kept else ""

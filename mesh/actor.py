@@ -5,6 +5,7 @@ program returned (tensors stay, and go home as numbers). Everything imported her
 every chip, so it is little.
 """
 
+import io
 import itertools
 import os
 import socket
@@ -22,7 +23,6 @@ from ..chip.tensor import Layout, Tensor
 from ..collectives.communicator import Communicator
 from ..fabric.auth import Keys
 from ..fabric.errors import PeerAborted
-from ..fabric.topology import load_box
 from ..fabric.transport.base import Address
 from ..fabric.transport.pair import PairTransport, open_transport
 from .cores import keep_to_core
@@ -53,7 +53,7 @@ class ChipHost:
     def __init__(self, settings: ActorSettings) -> None:
         threadpoolctl.threadpool_limits(1)  # two BLAS threads a chip cost 4 to 190 times
         self.settings = settings
-        self.box = load_box(settings.box)
+        self.box = settings.box
         self.tensors: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
@@ -96,18 +96,19 @@ class ChipHost:
         assert self.transport is not None, "connect comes before run"
         self.transport.begin_run(run_id)
         self.chip.communicator.begin_run()
+        sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
         try:
             function: Program = self.unpickle(program)
             result = function(self.chip, *map_leaves(self._resolve, args))
-        except Exception as error:
+            answer = self._answer(result, keep, numbers)
+        except BaseException as error:  # SystemExit too: a program never ends its chip
             self.transport.abort(run_id)
-            return self._failure(error)
-        if keep:
-            number = next(numbers)
-            self.objects[number] = result
-            return Success(ObjectRef(number), self.chip.clock.now_ps)
-        answer = map_leaves(lambda leaf: self._stay(leaf, numbers), result)
+            self.free(list(range(run_id * NUMBERS_PER_RUN, next(numbers))))
+            # How far a chip came before it heard of the failure is chance: it took no time.
+            self.chip.clock.now_ps = sim_start_ps
+            is_new = self.chip.recorder.last() is not last_op
+            return self._failure(error, self.chip.recorder.last_name() if is_new else "start")
         return Success(answer, self.chip.clock.now_ps)
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
@@ -171,16 +172,25 @@ class ChipHost:
         self.tensors[number] = leaf
         return TensorInfo(number, leaf.shape, leaf.dtype)
 
-    def _failure(self, error: Exception) -> Failure:
+    def _answer(self, result: Any, keep: bool, numbers: Iterator[int]) -> bytes:
+        """What goes home of a result: its tensors stay here."""
+        if keep:
+            number = next(numbers)
+            self.objects[number] = result
+            return dumps(ObjectRef(number))
+        return dumps(map_leaves(lambda leaf: self._stay(leaf, numbers), result))
+
+    def _failure(self, error: BaseException, op: str) -> Failure:
         """The error as something that surely survives the trip home."""
-        rank, op = self.settings.rank, self.chip.recorder.last_name() or "start"
+        rank = self.settings.rank
         trace = "".join(traceback.format_exception(error))
         is_echo = isinstance(error, PeerAborted)
         error.with_traceback(None)
         try:
             if not isinstance(error, MeshtwinError):
                 error.chip, error.op = rank, op  # type: ignore[attr-defined]
-            can_travel = type(cloudpickle.loads(cloudpickle.dumps(error))) is type(error)
+            again = cloudpickle.loads(cloudpickle.dumps(error))
+            can_travel = isinstance(error, Exception) and type(again) is type(error)
         except Exception:  # whatever the user's exception does when it is changed or pickled
             can_travel = False
         if not can_travel:
@@ -188,7 +198,30 @@ class ChipHost:
         return Failure(rank, op, error, trace, is_echo)
 
 
-def _text(error: Exception) -> str:
+class _HomePickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
+    """Pickles results, but no tensor: its data stays on the chip."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor):
+            raise TypeError(
+                "a program returned a Tensor inside something that is no tuple, list or dict; "
+                "return it in one of those, or run with keep=True to leave it on the chip"
+            )
+        return super().reducer_override(obj)
+
+
+def dumps(result: Any) -> bytes:
+    """A result as bytes.
+
+    Raises:
+        TypeError: it holds a tensor that would travel with its data, or it cannot be pickled.
+    """
+    buffer = io.BytesIO()
+    _HomePickler(buffer).dump(result)
+    return buffer.getvalue()
+
+
+def _text(error: BaseException) -> str:
     """What the error says, or that it cannot."""
     try:
         return str(error)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import pickle
 import reprlib
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import numpy as np
 import ray
@@ -64,6 +66,9 @@ class MeshTensor:
         self._finalizer = weakref.finalize(self, mesh._drop, number)
         self._finalizer.atexit = False
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self!r} stays here: pass it to a program as an argument of mesh.run")
+
     def __repr__(self) -> str:
         return f"MeshTensor(shape={self.shape}, dtype={self.dtype.label}, {self.placement})"
 
@@ -118,12 +123,16 @@ def open_mesh(
 
 
 class MeshDevice:
-    """An open mesh. `box`, `shape` (rows, columns) and `num_chips` say what it is."""
+    """An open mesh. `box`, `shape` (rows, columns) and `num_chips` say what it is.
+
+    Several threads may use it: their calls take turns.
+    """
 
     def __init__(self, box: Box, chips: Chips, session: RaySession) -> None:
         self.box, self.shape, self.num_chips = box, box.shape, box.num_chips
         self._chips, self._session = chips, session
-        self._numbers = itertools.count(1)
+        self._numbers = itertools.count(-1, -1)  # results of runs are numbered from 0 upward
+        self._lock = threading.RLock()  # calls reach all chips in one order
         self._run_ids = itertools.count(1)
         self._dropped: list[int] = []
         self._closed_because: str | None = None
@@ -222,7 +231,7 @@ class MeshDevice:
             self._forget(trees)
             other = int(error.args[0])
             raise ResultMismatch(0, _brief(trees[0]), other, _brief(trees[other])) from None
-        except PlacementError:
+        except BaseException:
             self._forget(trees)
             raise
 
@@ -252,18 +261,23 @@ class MeshDevice:
             calls: list[tuple[Any, ...]] = [(number, shared, kind, layout)] * self.num_chips
         else:
             calls = [(number, part, kind, layout) for part in parts]
-        stored = cast(list[DType], self._call_all("put", calls))
+        try:
+            stored = cast(list[DType], self._call_all("put", calls))
+        except Exception:
+            self._drop(number)  # the chips that had room drop their part
+            raise
         return MeshTensor(self, number, array.shape, stored[0], placement)
 
     def _run_all(self, program: Program, args: tuple[Any, ...], keep: bool) -> list[Any]:
         """What the program returned on each chip, with TensorInfo for tensors."""
         self._check_open()
-        run_id = next(self._run_ids)
         pickled = cloudpickle.dumps(program)
         sent = [self._args_for(args, rank) for rank in range(self.num_chips)]
-        replies = self._call_all("run", [(run_id, pickled, part, keep) for part in sent])
+        with self._lock:
+            run_id = next(self._run_ids)
+            replies = self._call_all("run", [(run_id, pickled, part, keep) for part in sent])
         successes = [reply for reply in replies if isinstance(reply, Success)]
-        results = [success.result for success in successes]
+        results = [pickle.loads(success.pickled) for success in successes]
         failures = [reply for reply in replies if isinstance(reply, Failure)]
         if failures:
             self._forget(results)
@@ -309,6 +323,9 @@ class MeshDevice:
         if not all(is_tensor):
             return list(leaves)
         first = cast(TensorInfo, leaves[0])
+        for rank, leaf in enumerate(leaves):
+            if leaf.number != first.number:
+                raise TreesDiffer(rank)
         if not isinstance(placement, Local):
             kinds = [(leaf.shape, leaf.dtype.label) for leaf in leaves]
             check_same("a result", "shape and dtype", kinds, range(self.num_chips))
@@ -317,22 +334,22 @@ class MeshDevice:
 
     def _call_all(self, method: str, args: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Call a method of every chip's actor and wait for all; `args` by rank."""
-        self._check_open()
-        actors = self._chips.actors
-        try:
-            if self._dropped:
-                dropped, self._dropped = self._dropped, []
-                for actor in actors:
-                    actor.free.remote(dropped)
-            return collect(
-                [getattr(actor, method).remote(*a) for actor, a in zip(actors, args, strict=True)]
-            )
-        except ChipDown as error:
-            self._end(str(error), wait_s=1.0)
-            raise
-        except (KeyboardInterrupt, SystemExit):
-            self._end("interrupted", wait_s=0.5)
-            raise
+        with self._lock:
+            self._check_open()
+            actors = self._chips.actors
+            try:
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, []
+                    for actor in actors:
+                        actor.free.remote(dropped)
+                calls = zip(actors, args, strict=True)
+                return collect([getattr(actor, method).remote(*a) for actor, a in calls])
+            except ChipDown as error:
+                self._end(str(error), wait_s=1.0)
+                raise
+            except (KeyboardInterrupt, SystemExit):
+                self._end("interrupted", wait_s=0.5)
+                raise
 
     def _drop(self, number: int) -> None:
         """The driver no longer holds this tensor or object; the chips hear of it in time."""

@@ -26,18 +26,17 @@ class Chips:
     group: PlacementGroup
 
     def close(self, wait_s: float) -> None:
-        """Let every chip give back what it holds, then end its process. Never raises."""
+        """Let every chip give back what it holds, then end its process."""
+        actors, self.actors = self.actors, []
+        if not ray.is_initialized():  # somebody has shut Ray down, and the chips with it
+            return
         try:
-            ray.wait(
-                [actor.close.remote() for actor in self.actors],
-                num_returns=len(self.actors),
-                timeout=wait_s,
-            )
+            asked = [actor.close.remote() for actor in actors]
+            ray.wait(asked, num_returns=len(asked), timeout=wait_s)
         finally:
-            for actor in self.actors:
+            for actor in actors:
                 ray.kill(actor)
             remove_placement_group(self.group)
-            self.actors.clear()
 
 
 def launch(
@@ -65,7 +64,7 @@ def launch(
     chips = Chips([], group)
     try:
         chips.actors = [
-            _start(ActorSettings(box.name, rank, transport, collective_timeout_s), box, group)
+            _start(ActorSettings(box, rank, transport, collective_timeout_s), box, group)
             for rank in range(box.num_chips)
         ]
         _wire(box, chips, start_timeout_s)

@@ -1,9 +1,9 @@
 """What the driver and a chip's actor say to each other: small frozen values, no tensors' data."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..chip.dtype import DType
+from ..fabric.topology import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A program ended on a chip. `result` has TensorInfo where the program returned a Tensor."""
+    """A program ended on a chip. `pickled` has TensorInfo where it returned a Tensor."""
 
-    result: Any
+    pickled: bytes
     sim_now_ps: int
 
 
@@ -68,7 +68,7 @@ class ChipReport:
 class ActorSettings:
     """What an actor needs to become a chip."""
 
-    box: str
+    box: Box
     rank: int
     transport: str
     collective_timeout_s: float

@@ -1,5 +1,6 @@
 """Waiting for the chips' actors, and making errors of theirs our own."""
 
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -19,6 +20,10 @@ def collect(refs: list[Any], timeout_s: float | None = None) -> list[Any]:
     try:
         return list(ray.get(refs, timeout=timeout_s))
     except RayTaskError as error:
+        ray.wait(refs, num_returns=len(refs), timeout=timeout_s)
+        for ref in refs:  # errors that nobody reads, Ray prints
+            with suppress(RayTaskError, RayActorError, GetTimeoutError):
+                ray.get(ref, timeout=0)
         raise _cause(error) from None
     except RayActorError as error:
         raise ChipDown(_dead_rank(refs), str(error).strip().splitlines()[0]) from error

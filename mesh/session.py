@@ -29,16 +29,24 @@ CONNECT_TIMEOUT_S = 5.0
 EXIT_ON_SIGTERM = 128 + signal.SIGTERM
 
 
+_ours: "RaySession | None" = None
+"""The Ray of this process, as far as it is ours: Ray itself is one a process."""
+
+
 @dataclass(slots=True)
 class RaySession:
-    """A connection to Ray, and what of it is ours to end."""
+    """A connection to Ray, and what of it is ours to end when its last mesh closes."""
 
     is_ours: bool
     folder: "SessionFolder | None" = None
     sigterm: "SigtermExit | None" = None
+    num_meshes: int = 1
 
     def close(self) -> None:
-        """End the Ray that we started, or the connection that we made. Safe to call twice."""
+        """A mesh is done with it: the last one ends the Ray or the connection that we made."""
+        self.num_meshes -= 1
+        if self.num_meshes > 0:
+            return
         is_ours, self.is_ours = self.is_ours, False
         try:
             if is_ours:
@@ -98,10 +106,19 @@ def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
     Raises:
         LaunchError: there is no cluster at `address`.
     """
+    global _ours
     if ray.is_initialized():
-        return RaySession(is_ours=False)
-    if address is not None:
-        return _connect(box, address)
+        _check_address(box, address)
+        if _ours is None or not _ours.is_ours:
+            return RaySession(is_ours=False)
+        _ours.num_meshes += 1
+        return _ours
+    _ours = _start(num_chips) if address is None else _connect(box, address)
+    return _ours
+
+
+def _start(num_chips: int) -> RaySession:
+    """A local Ray, in a folder that goes with it."""
     sweep_dead_sessions()
     session = RaySession(is_ours=True, folder=SessionFolder(), sigterm=SigtermExit())
     try:
@@ -110,6 +127,17 @@ def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
         session.close()
         raise
     return session
+
+
+def _check_address(box: str, address: str | None) -> None:
+    """Raise LaunchError when this process is connected to another cluster than `address`."""
+    connected = ray.get_runtime_context().gcs_address
+    if address not in (None, "auto", connected):
+        raise LaunchError(
+            box,
+            f"this process is connected to the Ray at {connected} already, not to {address}; "
+            "call ray.shutdown() first, or leave the address out",
+        )
 
 
 def _start_ray(session: RaySession, num_chips: int) -> None:

@@ -4,6 +4,8 @@ import gc
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import OutOfMemory, ShapeError
+from meshtwin.chip.spec import Constant
 from meshtwin.collectives.errors import CollectiveMismatch, CollectiveTimeout
 from meshtwin.fabric.errors import UnknownBox
+from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.device import MeshDevice, MeshTensor, PerChip, open_mesh
 from meshtwin.mesh.errors import (
     LaunchError,
@@ -457,3 +461,112 @@ def test_unknown_boxes_and_transports_name_the_legal_ones(ray_session: None) -> 
         open_mesh("galaxi")
     with pytest.raises((ValueError, LaunchError), match="auto, shared_memory, zeromq"):
         open_mesh("p150", transport="pigeon")
+
+
+# ---------------------------------------------------------------- what must not be shared
+
+
+@pytest.mark.slow
+def test_a_failed_run_takes_no_simulated_time(ray_session: None) -> None:
+    clocks = []
+    for num_failures in (0, 3):
+        with open_mesh("quietbox2") as mesh:
+            x = mesh.replicate(np.ones((8, 8), np.float32))
+            mesh.run(mixed_work, x)
+            for _ in range(num_failures):
+                with pytest.raises(Sour):
+                    mesh.run(fails_on_2, x, Sour, 1)
+            clocks.append(mesh.run(mixed_work, x))
+    assert clocks[0] == clocks[1]
+
+
+def test_a_program_that_exits_ends_no_chip(quietbox2_mesh: MeshDevice, ones: MeshTensor) -> None:
+    with pytest.raises(ProgramError, match="chip 1: SystemExit after op start"):
+        quietbox2_mesh.run(lambda chip, x: sys.exit(3) if chip.rank == 1 else x, ones)
+    lives_on(quietbox2_mesh, ones)
+
+
+def test_a_changed_box_is_the_one_that_the_chips_have(ray_session: None) -> None:
+    box = load_box("p300")
+    rate = Constant(1e9, "bytes/s", "inferred", "a test")
+    slow = replace(box, link=replace(box.link, line_rate=rate))
+    times = []
+    for where in (box, slow):
+        with open_mesh(where) as mesh:
+            x = mesh.replicate(np.zeros(1 << 20, np.float32))
+            mesh.run(total, x)
+            times.append(mesh.sim_now_ps)
+    assert times[1] > 10 * times[0]
+
+
+def test_numbers_of_arrays_and_of_results_never_meet(quietbox2_mesh: MeshDevice) -> None:
+    put = quietbox2_mesh.replicate(np.zeros(1))
+    got = quietbox2_mesh.run(lambda chip, x: chip.add(x, x), put)
+    assert put.number < 0 < got.number
+
+
+def test_the_second_of_two_meshes_lives_on_when_the_first_closes() -> None:
+    script = """
+import numpy as np, ray
+from meshtwin.mesh.device import open_mesh
+first, second = open_mesh("p150"), open_mesh("p300")
+first.close()
+x = second.replicate(np.ones(2, np.float32))
+print(second.to_numpy(second.run(lambda chip, x: chip.all_reduce(x), x)).tolist())
+second.close()
+print(ray.is_initialized())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.splitlines() == ["[[2.0, 2.0], [2.0, 2.0]]", "False"], done.stderr
+
+
+def test_another_address_than_the_connected_one_is_refused(ray_session: None) -> None:
+    with pytest.raises(LaunchError, match=r"already, not to 10.1.2.3:6379"):
+        open_mesh("p150", address="10.1.2.3:6379")
+
+
+def test_threads_take_turns(quietbox2_mesh: MeshDevice) -> None:
+    def work(value: int) -> list[float]:
+        x = quietbox2_mesh.replicate(np.full(3, value, np.float32))
+        y = quietbox2_mesh.run(total, x, out=Replicate())
+        return [float(v) for v in quietbox2_mesh.to_numpy(y)]
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(20))) == [[4.0 * v] * 3 for v in range(20)]
+
+
+def test_a_tensor_does_not_travel_home_inside_something_else(
+    quietbox2_mesh: MeshDevice, ones: MeshTensor
+) -> None:
+    with pytest.raises(TypeError, match="keep=True to leave it on the chip"):
+        quietbox2_mesh.run(lambda chip, x: {chip.add(x, x)}, ones)
+    lives_on(quietbox2_mesh, ones)
+
+
+def test_a_handle_in_a_closure_is_told_to_be_an_argument(
+    quietbox2_mesh: MeshDevice, ones: MeshTensor
+) -> None:
+    with pytest.raises(TypeError, match="pass it to a program as an argument"):
+        quietbox2_mesh.run(lambda chip: chip.all_reduce(ones))
+
+
+def test_an_array_that_does_not_fit_leaves_nothing_on_the_chips(
+    quietbox2_mesh: MeshDevice,
+) -> None:
+    def used() -> list[int]:
+        return [report.dram_used_bytes for report in quietbox2_mesh.reports()]
+
+    gc.collect()
+    before = used()
+    hog = quietbox2_mesh.run(
+        lambda chip: chip.rank == 2 and chip.dram.allocate(chip.dram.free_bytes - 4096, "hog"),
+        keep=True,
+    )
+    with pytest.raises(OutOfMemory) as caught:
+        quietbox2_mesh.replicate(np.zeros((256, 256), np.float32))
+    assert caught.value.chip == 2
+    del hog
+    gc.collect()
+    assert used() == before
