@@ -4,7 +4,6 @@ import argparse
 import json
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -32,9 +31,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for title in ("box", "chips", "shape", "chip", "DRAM GB", "links", "GB/s"):
-        number = title in ("chips", "DRAM GB", "links", "GB/s")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("box", "chips", "shape", "chip", "DRAM", "links", "GB/s", "data"):
+        number = title in ("chips", "DRAM", "links", "GB/s", "data")
         table.add_column(title, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -45,10 +44,15 @@ def run(args: argparse.Namespace) -> int:
             f"{row['dram_bytes_per_chip'] / 1e9:.1f}",
             str(row["links_per_edge"]) if row["num_edges"] else "-",
             f"{row['link_bytes_per_s'] / 1e9:.1f}" if row["num_edges"] else "-",
+            f"{row['link_data_bytes_per_s'] / 1e9:.1f}" if row["num_edges"] else "-",
         )
     console = Console()
     console.print(table)
-    console.print("links: between two neighbours; GB/s: of one link in one direction.")
+    console.print()
+    console.print(
+        "DRAM: GB a chip. links: between two neighbours. GB/s: line rate of one link in one"
+    )
+    console.print("direction; data: what it carries of payload, by framing and packet rate.")
     return 0
 
 
@@ -66,6 +70,7 @@ def describe(box: Box) -> dict[str, Any]:
         "num_edges": len(box.edges),
         "links_per_edge": int(box.links_per_edge.value),
         "link_bytes_per_s": int(box.link.line_rate.value),
+        "link_data_bytes_per_s": box.link.bytes_per_s,
         "boards": [list(board) for board in box.boards],
         "ring": list(box.ring(range(box.num_chips)) or []),
     }

@@ -201,13 +201,13 @@ class ChipHost:
 class _HomePickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]
     """Pickles results, but no tensor: its data stays on the chip."""
 
-    def reducer_override(self, obj: Any) -> Any:
+    def reducer_override(self, obj: Any) -> Any:  # cloudpickle's own hook
         if isinstance(obj, Tensor):
             raise TypeError(
                 "a program returned a Tensor inside something that is no tuple, list or dict; "
                 "return it in one of those, or run with keep=True to leave it on the chip"
             )
-        return super().reducer_override(obj)
+        return super().reducer_override(obj)  # type: ignore[no-untyped-call]
 
 
 def dumps(result: Any) -> bytes:
@@ -217,7 +217,7 @@ def dumps(result: Any) -> bytes:
         TypeError: it holds a tensor that would travel with its data, or it cannot be pickled.
     """
     buffer = io.BytesIO()
-    _HomePickler(buffer).dump(result)
+    _HomePickler(buffer).dump(result)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -167,7 +167,8 @@ class SharedMemoryTransport:
         return window
 
     def check_abort(self) -> None:
-        """Raise PeerAborted if a chip aborted this run."""
+        """Read what has come, so that no sender waits for space; raise PeerAborted if need be."""
+        self._pull_all()
         by = self._own.aborted_by(self._own.run_id)
         if by is not None:
             raise PeerAborted(self._rank, by, self._own.run_id)

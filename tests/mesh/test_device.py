@@ -153,9 +153,9 @@ def test_dram_is_free_again_when_a_run_fails_on_one_chip(quietbox2_mesh: MeshDev
 
     gc.collect()
     before = used()
-    for options in ({}, {"keep": True}):
+    for keep in (False, True):
         with pytest.raises(Sour):
-            quietbox2_mesh.run(program, **options)
+            quietbox2_mesh.run(program, keep=keep)
     with pytest.raises(PlacementError):
         quietbox2_mesh.run(lambda chip: chip.empty((64, 64)), out=Shard(7))
     gc.collect()
