@@ -49,10 +49,8 @@ def run(args: argparse.Namespace) -> int:
     console = Console()
     console.print(table)
     console.print()
-    console.print(
-        "DRAM: GB a chip. links: between two neighbours. GB/s: line rate of one link in one"
-    )
-    console.print("direction; data: what it carries of payload, by framing and packet rate.")
+    console.print("DRAM: GB a chip. links: between two neighbours. GB/s: line rate of one link,")
+    console.print("one direction; data: what it carries of payload, by framing and packet rate.")
     return 0
 
 
