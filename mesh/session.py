@@ -27,6 +27,8 @@ OBJECT_STORE_BYTES = 1 << 30
 CONNECT_TIMEOUT_S = 5.0
 """Until a cluster's port answers. Ray itself would try for more than two minutes."""
 EXIT_ON_SIGTERM = 128 + signal.SIGTERM
+START_ATTEMPTS = 2
+"""On a busy machine a new Ray now and then does not come up within its own limit of 30 s."""
 
 
 _ours: "RaySession | None" = None
@@ -63,9 +65,14 @@ class SessionFolder:
     """The temporary folder of a local Ray. A lock on it, which dies with us, says that we live."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir=TEMP_ROOT))
-        self._lock = os.open(self.path, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        while True:
+            name = tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir=TEMP_ROOT)
+            self.path = Path(name)
+            self._lock = os.open(self.path, os.O_RDONLY)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if self.path.exists():
+                break
+            os.close(self._lock)  # another process has swept it before we had the lock
 
     def remove(self) -> None:
         """Remove the folder with all that Ray left in it."""
@@ -81,7 +88,6 @@ class SigtermExit:
     """
 
     def __init__(self) -> None:
-        self._is_main = threading.current_thread() is threading.main_thread()
         self._before = signal.getsignal(signal.SIGTERM)
 
     def install(self) -> None:
@@ -93,7 +99,8 @@ class SigtermExit:
         self._set(self._before)
 
     def _set(self, handler: Any) -> None:
-        if self._is_main and handler is not None:  # None: a handler that is not Python's
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and handler is not None:  # None: a handler that is not Python's
             signal.signal(signal.SIGTERM, handler)
 
 
@@ -104,7 +111,7 @@ def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
         address: "auto" or "host:port"; None uses the Ray that this process has initialised
             already, or starts a local one that ends with the mesh.
     Raises:
-        LaunchError: there is no cluster at `address`.
+        LaunchError: there is no cluster at `address`, or no local Ray starts.
     """
     global _ours
     if ray.is_initialized():
@@ -113,20 +120,34 @@ def open_session(box: str, address: str | None, num_chips: int) -> RaySession:
             return RaySession(is_ours=False)
         _ours.num_meshes += 1
         return _ours
-    _ours = _start(num_chips) if address is None else _connect(box, address)
+    _ours = _start(box, num_chips) if address is None else _connect(box, address)
     return _ours
 
 
-def _start(num_chips: int) -> RaySession:
-    """A local Ray, in a folder that goes with it."""
+def _start(box: str, num_chips: int) -> RaySession:
+    """A local Ray, in a folder that goes with it.
+
+    Raises:
+        LaunchError: no Ray starts on this machine.
+    """
     sweep_dead_sessions()
-    session = RaySession(is_ours=True, folder=SessionFolder(), sigterm=SigtermExit())
-    try:
-        _start_ray(session, num_chips)
-    except BaseException:
-        session.close()
-        raise
-    return session
+    for attempt in range(START_ATTEMPTS):
+        session = RaySession(is_ours=True, folder=SessionFolder(), sigterm=SigtermExit())
+        try:
+            _start_ray(session, num_chips)
+            return session
+        except Exception as error:  # Ray raises plain ones
+            session.close()
+            if attempt == START_ATTEMPTS - 1:
+                raise LaunchError(
+                    box,
+                    f"no Ray starts on this machine ({type(error).__name__}: {error}), in "
+                    f"{START_ATTEMPTS} attempts; is it out of memory, or very busy?",
+                ) from error
+        except BaseException:
+            session.close()
+            raise
+    raise AssertionError("unreachable")
 
 
 def _check_address(box: str, address: str | None) -> None:
