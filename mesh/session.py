@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ OBJECT_STORE_BYTES = 1 << 30
 """Only arrays on their way to the chips pass through Ray's object store."""
 CONNECT_TIMEOUT_S = 5.0
 """Until a cluster's port answers. Ray itself would try for more than two minutes."""
+END_TIMEOUT_S = 5.0
+"""For the processes of a Ray that did not come up."""
 EXIT_ON_SIGTERM = 128 + signal.SIGTERM
 START_ATTEMPTS = 2
 """On a busy machine a new Ray now and then does not come up within its own limit of 30 s."""
@@ -60,6 +63,12 @@ class RaySession:
                 self.sigterm.restore()
             self.folder = self.sigterm = None
 
+    def abandon(self) -> None:
+        """The start failed or was interrupted: end what it has started, which Ray does not."""
+        if self.folder is not None:
+            self.folder.end_processes()
+        self.close()
+
 
 class SessionFolder:
     """The temporary folder of a local Ray. A lock on it, which dies with us, says that we live."""
@@ -73,6 +82,26 @@ class SessionFolder:
             if self.path.exists():
                 break
             os.close(self._lock)  # another process has swept it before we had the lock
+
+    def end_processes(self) -> None:
+        """Kill all processes whose command line names this folder, and their children."""
+        deadline = time.monotonic() + END_TIMEOUT_S
+        while (pids := self._processes()) and time.monotonic() < deadline:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+
+    def _processes(self) -> set[int]:
+        """Ray's agents have no command line left: they are found as the children of a raylet."""
+        name, pids = os.fsencode(self.path), set()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has just ended, or is not ours to look at
+                if name in (process / "cmdline").read_bytes():
+                    pids.add(int(process.name))
+                    for children in process.glob("task/*/children"):
+                        pids |= {int(pid) for pid in children.read_text().split()}
+        return pids
 
     def remove(self) -> None:
         """Remove the folder with all that Ray left in it."""
@@ -137,7 +166,7 @@ def _start(box: str, num_chips: int) -> RaySession:
             _start_ray(session, num_chips)
             return session
         except Exception as error:  # Ray raises plain ones
-            session.close()
+            session.abandon()
             if attempt == START_ATTEMPTS - 1:
                 raise LaunchError(
                     box,
@@ -145,7 +174,7 @@ def _start(box: str, num_chips: int) -> RaySession:
                     f"{START_ATTEMPTS} attempts; is it out of memory, or very busy?",
                 ) from error
         except BaseException:
-            session.close()
+            session.abandon()
             raise
     raise AssertionError("unreachable")
 

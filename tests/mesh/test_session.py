@@ -1,6 +1,9 @@
 """The Ray under a mesh, with Ray itself played by a stand-in: no process is started here."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +87,20 @@ def test_the_sweep_takes_folders_of_the_dead_and_leaves_those_of_the_living(root
     assert set(root.iterdir()) == {living.path, other}
     living.remove()
     assert list(root.iterdir()) == [other]
+
+
+def test_what_a_failed_start_has_started_is_ended(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    children = []
+
+    def start_half(self: FakeRay, *, _temp_dir: str, **options: Any) -> None:
+        sleep = [sys.executable, "-c", "import time; time.sleep(600)", _temp_dir]
+        children.append(subprocess.Popen(sleep))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeRay, "init", start_half)
+    monkeypatch.setattr(session, "ray", FakeRay())
+    with pytest.raises(KeyboardInterrupt):
+        open_session("p150", None, 1)
+    assert children[0].wait(timeout=5.0) == -signal.SIGKILL
