@@ -1,17 +1,11 @@
 """The Ray that a mesh runs on: one that we start and end, or one that is there already."""
 
-import fcntl
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
-import time
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,15 +14,12 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # else `uv run` sta
 import ray
 
 from .errors import LaunchError
+from .session_folder import SessionFolder, sweep_dead_sessions
 
-TEMP_PREFIX = "meshtwin-ray-"
-TEMP_ROOT = "/tmp"  # Ray's socket paths may have 107 bytes: other temporary folders are too deep
 OBJECT_STORE_BYTES = 1 << 30
 """Only arrays on their way to the chips pass through Ray's object store."""
 CONNECT_TIMEOUT_S = 5.0
 """Until a cluster's port answers. Ray itself would try for more than two minutes."""
-END_TIMEOUT_S = 5.0
-"""For the processes of a Ray that did not come up."""
 EXIT_ON_SIGTERM = 128 + signal.SIGTERM
 START_ATTEMPTS = 2
 """On a busy machine a new Ray now and then does not come up within its own limit of 30 s."""
@@ -43,7 +34,7 @@ class RaySession:
     """A connection to Ray, and what of it is ours to end when its last mesh closes."""
 
     is_ours: bool
-    folder: "SessionFolder | None" = None
+    folder: SessionFolder | None = None
     sigterm: "SigtermExit | None" = None
     num_meshes: int = 1
 
@@ -68,45 +59,6 @@ class RaySession:
         if self.folder is not None:
             self.folder.end_processes()
         self.close()
-
-
-class SessionFolder:
-    """The temporary folder of a local Ray. A lock on it, which dies with us, says that we live."""
-
-    def __init__(self) -> None:
-        while True:
-            name = tempfile.mkdtemp(prefix=f"{TEMP_PREFIX}{os.getpid()}-", dir=TEMP_ROOT)
-            self.path = Path(name)
-            self._lock = os.open(self.path, os.O_RDONLY)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
-            if self.path.exists():
-                break
-            os.close(self._lock)  # another process has swept it before we had the lock
-
-    def end_processes(self) -> None:
-        """Kill all processes whose command line names this folder, and their children."""
-        deadline = time.monotonic() + END_TIMEOUT_S
-        while (pids := self._processes()) and time.monotonic() < deadline:
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-
-    def _processes(self) -> set[int]:
-        """Ray's agents have no command line left: they are found as the children of a raylet."""
-        name, pids = os.fsencode(self.path), set()
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has just ended, or is not ours to look at
-                if name in (process / "cmdline").read_bytes():
-                    pids.add(int(process.name))
-                    for children in process.glob("task/*/children"):
-                        pids |= {int(pid) for pid in children.read_text().split()}
-        return pids
-
-    def remove(self) -> None:
-        """Remove the folder with all that Ray left in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
 
 
 class SigtermExit:
@@ -228,18 +180,6 @@ def _check_port(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT_S).close()
-
-
-def sweep_dead_sessions() -> None:
-    """Remove the folders of sessions whose process was killed before it could clean up."""
-    for folder in Path(TEMP_ROOT).glob(f"{TEMP_PREFIX}*"):
-        with suppress(OSError):  # another user's, or just removed by another process
-            lock = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder, ignore_errors=True)
-            finally:
-                os.close(lock)
 
 
 def _exit(number: int, frame: FrameType | None) -> None:

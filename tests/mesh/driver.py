@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from meshtwin.mesh.session import TEMP_PREFIX, TEMP_ROOT
+from meshtwin.mesh.session_folder import TEMP_PREFIX, TEMP_ROOT
 
 LIMIT_S = 60.0
 

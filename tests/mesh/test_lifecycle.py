@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import pytest
 
-from meshtwin.mesh.session import sweep_dead_sessions
+from meshtwin.mesh.session_folder import sweep_dead_sessions
 
 from ..models.tiny import tiny_config, write_tiny
 from ..models.tiny_tokenizer import byte_level_tokenizer, write_tokenizer

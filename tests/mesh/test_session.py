@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from meshtwin.mesh import session
+from meshtwin.mesh import session, session_folder
 from meshtwin.mesh.errors import LaunchError
-from meshtwin.mesh.session import SessionFolder, open_session, sweep_dead_sessions
+from meshtwin.mesh.session import open_session
+from meshtwin.mesh.session_folder import SessionFolder, sweep_dead_sessions
 
 
 class FakeRay:
@@ -38,7 +39,7 @@ class FakeRay:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A temporary folder in which only this test has sessions."""
-    monkeypatch.setattr(session, "TEMP_ROOT", str(tmp_path))
+    monkeypatch.setattr(session_folder, "TEMP_ROOT", str(tmp_path))
     monkeypatch.setattr(session, "_ours", None)
     return tmp_path
 
