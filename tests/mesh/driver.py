@@ -63,6 +63,10 @@ class Driver:
         with suppress(psutil.NoSuchProcess):  # the script has ended already
             self.family |= set(psutil.Process(self.process.pid).children(recursive=True))
 
+    def named(self, *words: str) -> set[psutil.Process]:
+        """Its noted processes whose command line has one of the words."""
+        return {process for process in self.family if any(w in _command(process) for w in words)}
+
     def press_ctrl_c(self) -> None:
         """SIGINT to the whole process group, as a terminal does it."""
         os.killpg(self.process.pid, signal.SIGINT)
@@ -111,6 +115,13 @@ def until(true: Callable[[], bool], limit_s: float, state: Callable[[], object])
     while not true():
         assert time.monotonic() < deadline, state()
         time.sleep(0.1)
+
+
+def _command(process: psutil.Process) -> str:
+    """The command line, empty for a process that has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -29,7 +29,7 @@ def test_a_normal_end_leaves_nothing(start: Start) -> None:
             mesh.run(lambda chip, x: chip.all_reduce(x), x)
     """)
     driver.wait_for("OPEN")
-    chips = [p for p in driver.family if "ChipHost" in " ".join(p.cmdline())]
+    chips = driver.named("ChipHost")
     assert len(chips) == 4
     code, _, err = driver.end()
     assert (code, err) == (0, "")
@@ -128,7 +128,7 @@ def test_a_killed_driver_leaves_nothing_once_the_next_start_has_swept(
 ) -> None:
     driver = start(IN_A_RUN)
     driver.wait_for("OPEN")
-    agents = {p for p in driver.family if "Agent" in p.name() or "agent" in " ".join(p.cmdline())}
+    agents = driver.named("Agent", "agent")
     driver.process.kill()
     driver.end()
     until(lambda: set(driver.living()) <= agents, LIMIT_S, driver.living)
