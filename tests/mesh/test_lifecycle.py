@@ -104,7 +104,7 @@ def test_ctrl_c_while_the_mesh_opens_leaves_nothing(start: Start, after_s: float
     driver.press_ctrl_c()
     code, _, _ = driver.end()
     assert code != 0
-    driver.left_nothing(AGENTS_LIMIT_S)
+    driver.left_nothing()
 
 
 def test_ctrl_c_while_text_is_generated_leaves_nothing(start: Start, tmp_path: Path) -> None:
