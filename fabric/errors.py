@@ -1,5 +1,7 @@
 """What can go wrong between chips; the type says who is to blame, the fields say where."""
 
+from typing import TypeAlias
+
 from ..chip.errors import MeshtwinError
 
 
@@ -112,3 +114,41 @@ class FrameError(FabricError, ValueError):
 
     def __str__(self) -> str:
         return f"bad frame: {self.what}; expected {self.expected}"
+
+
+class LinkDown(FabricError):
+    """A message needed a link that was down, and the fault policy is to fail."""
+
+    def __init__(self, link: tuple[int, int], sim_ps: int, what: str) -> None:
+        super().__init__(link, sim_ps, what)
+        self.link, self.sim_ps, self.what = link, sim_ps, what
+
+    def __str__(self) -> str:
+        return (
+            f"the link from chip {self.link[0]} to chip {self.link[1]} is down at "
+            f"{self.sim_ps / 1e6:.3f} us (simulated), needed by {self.what}; "
+            'policy="reroute" would go round it'
+        )
+
+
+Wait: TypeAlias = tuple[int, tuple[int, ...], str]
+"""A chip, the chips that it waits for, and what it waits in (call, step, source line)."""
+
+
+class FabricHang(FabricError):
+    """No chip can make progress. Says who waits for whom, and how that is known.
+
+    Fields: the chip that raises; `waits`, the edges of the wait-for graph; `why`, the proof (a
+    cycle, a chip that has ended its program, a stalled chip) or the limit that ran out.
+    """
+
+    def __init__(self, chip: int, waits: tuple[Wait, ...], why: str) -> None:
+        super().__init__(chip, waits, why)
+        self.chip, self.waits, self.why = chip, waits, why
+
+    def __str__(self) -> str:
+        lines = [
+            f"chip {chip} waits for chip {', '.join(map(str, others))} in {what}"
+            for chip, others, what in self.waits
+        ]
+        return "\n  ".join([f"the fabric hangs: {self.why}", *lines])

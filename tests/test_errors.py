@@ -15,6 +15,8 @@ for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy"):
     import_module(f"meshtwin.{floor}.errors")
 
 VALUES = {
+    "tuple[int, int]": (0, 1),
+    "tuple[tuple[int, tuple[int, ...], str], ...]": ((0, (1,), "all_reduce"),),
     "int": 3,
     "float": 1.5,
     "bytes": b"x",
