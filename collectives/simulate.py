@@ -95,7 +95,7 @@ class _Simulation:
 
     def _arrive(self, step: Step, arrival_ps: int) -> None:
         ready = self.ready[step.dst]
-        if step.kind is StepKind.ADD:
+        if step.kind is StepKind.REDUCE:
             arrival_ps = max(arrival_ps, ready[step.chunk])
             arrival_ps += self.costs.reduce_ps(self.chunk_bytes[step.chunk])
         ready[step.chunk] = arrival_ps

@@ -1,1 +1,14 @@
-"""Algorithms: each makes the schedule of a collective."""
+"""The algorithms that come with meshtwin, in the order in which "auto" tries them."""
+
+from ..algorithm import register
+from .direct import direct
+from .grid import grid
+from .halving import halving
+from .line import line
+from .ring import ring
+from .tree import tree
+
+for _known in (ring, line, grid, halving, tree, direct):
+    register(_known)
+
+__all__ = ["direct", "grid", "halving", "line", "ring", "tree"]

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshtwin.chip.spec import Constant
-from meshtwin.collectives.algorithms.line import line_schedule
-from meshtwin.collectives.algorithms.ring import ring_schedule
+from meshtwin.collectives.algorithm import Team
+from meshtwin.collectives.algorithms.line import line
+from meshtwin.collectives.algorithms.ring import ring
 from meshtwin.collectives.costs import load_costs
-from meshtwin.collectives.schedule import Operation
+from meshtwin.collectives.operation import Operation
 from meshtwin.collectives.simulate import Timing, simulate
 from meshtwin.fabric.topology import Box, load_box
 
@@ -20,7 +21,7 @@ RING = (0, 1, 3, 2)
 
 
 def all_gather(box: Box, chunk_bytes: int, entry: tuple[int, ...] = (0, 0, 0, 0)) -> Timing:
-    schedule = ring_schedule(Operation.ALL_GATHER, 4)
+    schedule = ring.schedule(Operation.ALL_GATHER, Team(4, (1, 4)))
     return simulate(schedule, box, RING, (chunk_bytes,) * 4, entry, COSTS)
 
 
@@ -36,7 +37,7 @@ def test_a_ring_all_gather_takes_start_up_and_three_equal_steps() -> None:
 
 def test_an_all_reduce_also_pays_for_its_additions() -> None:
     size = 1 << 20
-    schedule = ring_schedule(Operation.ALL_REDUCE, 4)
+    schedule = ring.schedule(Operation.ALL_REDUCE, Team(4, (1, 4)))
     timing = simulate(schedule, QUIETBOX2, RING, (size,) * 4, (0,) * 4, COSTS)
     gather = all_gather(QUIETBOX2, size).sim_exit_ps[0] - COSTS.startup_ps
     expected = COSTS.startup_ps + 2 * gather + 3 * COSTS.reduce_ps(size)
@@ -85,7 +86,7 @@ def test_a_ring_carries_as_many_bytes_over_each_of_its_links() -> None:
 
 
 def test_chips_that_are_not_neighbours_pay_for_every_hop_and_share_its_links() -> None:
-    schedule = line_schedule(Operation.BROADCAST, 2)
+    schedule = line.schedule(Operation.BROADCAST, Team(2, (1, 2)))
     near = simulate(schedule, QUIETBOX2, (0, 1), (4096, 0), (0, 0), COSTS)
     far = simulate(schedule, QUIETBOX2, (0, 3), (4096, 0), (0, 0), COSTS)
     extra = QUIETBOX2.link.latency_ps(2) - QUIETBOX2.link.latency_ps(1)
@@ -94,7 +95,7 @@ def test_chips_that_are_not_neighbours_pay_for_every_hop_and_share_its_links() -
 
 
 def test_empty_chunks_are_not_sent() -> None:
-    schedule = ring_schedule(Operation.ALL_REDUCE, 4)
+    schedule = ring.schedule(Operation.ALL_REDUCE, Team(4, (1, 4)))
     timing = simulate(schedule, QUIETBOX2, RING, (64, 0, 0, 0), (0,) * 4, COSTS)
     assert sum(messages for sent in timing.traffic for _, messages in sent.values()) == 6
 
@@ -114,8 +115,8 @@ def test_all_gather_on_a_line_is_near_what_was_measured(
 ) -> None:
     """Blackhole Galaxy, bfloat16: tt-metal tech_reports/CCLs, FULL_blackhole_bfloat16_8192."""
     galaxy = load_box("galaxy")
-    schedule = line_schedule(Operation.ALL_GATHER, num_ranks)
-    line = galaxy.line(tuple(range(num_ranks)))
+    schedule = line.schedule(Operation.ALL_GATHER, Team(num_ranks, (1, num_ranks)))
+    order = galaxy.line(tuple(range(num_ranks)))
     chunks = (total_bytes // num_ranks,) * num_ranks
-    timing = simulate(schedule, galaxy, line, chunks, (0,) * num_ranks, COSTS)
+    timing = simulate(schedule, galaxy, order, chunks, (0,) * num_ranks, COSTS)
     assert abs(max(timing.sim_exit_ps) / 1e6 / measured_us - 1) < within
