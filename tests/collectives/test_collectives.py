@@ -1,5 +1,6 @@
 """Every collective on real chips (threads, the real fabric) against numpy, on every transport."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -384,6 +385,6 @@ def test_a_farther_chip_gets_a_message_later_in_simulated_time() -> None:
             chip.recv(src=0)
         return chip.clock.now_ps
 
-    near, far = (run_spmd("loudbox", program, lambda rank, far=far: (far,))[far] for far in (1, 7))
+    near, far = (run_spmd("loudbox", partial(program, far=far))[far] for far in (1, 7))
     hop_ps = load_box("loudbox").link.hop_latency_ps
     assert far - near >= hop_ps

@@ -17,6 +17,8 @@ EXAMPLES = (
     errors.SendTimeout(0, 3, 1.5, 1000),
     errors.PeerAborted(0, 3, 12),
     errors.TransportClosed(2),
+    errors.LinkDown((0, 1), 2_500_000, "all_reduce"),
+    errors.FabricHang(0, ((0, (1,), "a"), (1, (0,), "b")), "a cycle of two"),
     errors.FrameError("3 bytes", "a header"),
 )
 
