@@ -20,6 +20,11 @@ EXAMPLES = (
     errors.LinkDown((0, 1), 2_500_000, "all_reduce"),
     errors.FabricHang(0, ((0, (1,), "a"), (1, (0,), "b")), "a cycle of two"),
     errors.FrameError("3 bytes", "a header"),
+    errors.PacketError("3 bytes", "a packet"),
+    errors.CrcError("CRC-32C 0x1", "0x2"),
+    errors.LinkDown((0, 1), 1500, "message 3 of chip 0"),
+    errors.LinkGaveUp((0, 1), 0, "packet 2 of message 3 of chip 0"),
+    errors.FabricHang(0, ((0, (1,), "all_reduce"),), "a cycle"),
 )
 
 
