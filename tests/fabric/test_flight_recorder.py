@@ -166,27 +166,36 @@ def test_another_process_reads_whole_records_while_they_are_written(tmp_path: Pa
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=write_until_told, args=(str(path),))
     process.start()
+    with (
+        path.open("r+b") as file,
+        mmap.mmap(file.fileno(), 0) as memory,
+        memoryview(memory) as buffer,
+    ):
+        try:
+            highest = look_often(buffer)
+        finally:
+            buffer[STOP_AT] = 1
+    process.join(30)
+    assert process.exitcode == 0
+    assert highest > NUM_ENTRIES
+
+
+def look_often(buffer: memoryview) -> int:
+    """Check every field of what `write_until_told` writes; the last call seen."""
+    deadline = time.monotonic() + 60
+    while not read_flight(buffer):
+        assert time.monotonic() < deadline
     highest = 0
-    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
-        buffer = memoryview(memory)
-        deadline = time.monotonic() + 60
-        while not read_flight(buffer):
-            assert time.monotonic() < deadline
-        for _ in range(NUM_LOOKS):
-            entries = read_flight(buffer)
-            for entry in entries:
-                number = entry.sequence
-                assert entry.text in (f"call {number % 300}", UNREADABLE)
-                assert (entry.number, entry.sim_start_ps) == (number, 7 * number)
-                awaits = () if entry.state is CallState.ENTERED else entry.awaited
-                assert awaits in ((), (number % 61, number % 59 + 100))
-                assert entry.wall_changed_ns >= entry.wall_entered_ns
-            assert entries[-1].sequence >= highest
-            highest = entries[-1].sequence
-            status = read_status(buffer)
-            assert len(status.awaited) == 2 * (status.activity is Activity.WAITING)
-        buffer[STOP_AT] = 1
-        process.join(30)
-        assert process.exitcode == 0
-        assert highest > NUM_ENTRIES
-        buffer.release()
+    for _ in range(NUM_LOOKS):
+        entries = read_flight(buffer)
+        for entry in entries:
+            number = entry.sequence
+            assert entry.text in (f"call {number % 300}", UNREADABLE)
+            assert (entry.number, entry.sim_start_ps) == (number, 7 * number)
+            assert entry.awaited in ((), (number % 61, number % 59 + 100))
+            assert entry.wall_changed_ns >= entry.wall_entered_ns
+        assert entries[-1].sequence >= highest
+        highest = entries[-1].sequence
+        status = read_status(buffer)
+        assert len(status.awaited) == 2 * (status.activity is Activity.WAITING)
+    return highest
