@@ -1,0 +1,51 @@
+"""Threads of which exactly one runs: the one that holds the baton."""
+
+import threading
+from collections.abc import Callable, Sequence
+
+
+class Baton:
+    """Hands the right to run from thread to thread, as `choose` says.
+
+    `choose` is only called by the thread that holds the baton, so it needs no lock. It answers
+    the number of the thread that goes on, or None when all have ended.
+    """
+
+    def __init__(self, choose: Callable[[], int | None]) -> None:
+        self._choose = choose
+        self._gates: list[threading.Lock] = []
+
+    def run(self, works: Sequence[Callable[[], None]]) -> None:
+        """Carry out every work in a thread of its own; returns when all are over."""
+        self._gates = [threading.Lock() for _ in works]
+        for gate in self._gates:
+            gate.acquire()
+        threads = [
+            threading.Thread(target=self._carry_out, args=(number, work), daemon=True)
+            for number, work in enumerate(works)
+        ]
+        for thread in threads:
+            thread.start()
+        self._pass_on()
+        for thread in threads:
+            thread.join()
+
+    def offer(self, me: int) -> None:
+        """Let another thread go on, or the same; returns when it is this one's turn again."""
+        to = self._choose()
+        assert to is not None, "the thread that asks has not ended"
+        if to != me:
+            self._gates[to].release()
+            self._gates[me].acquire()
+
+    def _carry_out(self, me: int, work: Callable[[], None]) -> None:
+        self._gates[me].acquire()
+        try:
+            work()
+        finally:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        to = self._choose()
+        if to is not None:
+            self._gates[to].release()
