@@ -118,6 +118,11 @@ def register(new: Algorithm) -> Algorithm:
     return new
 
 
+def unregister(name: str) -> None:
+    """Forget an algorithm."""
+    _registered.pop(name, None)
+
+
 def algorithms() -> Mapping[str, Algorithm]:
     """Every registered algorithm, by name, in the order in which they were registered."""
     return MappingProxyType(_registered)

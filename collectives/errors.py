@@ -84,3 +84,18 @@ class AlgorithmError(CollectiveError, ValueError):
 
 class ScheduleError(CollectiveError):
     """A schedule does not do what its operation promises: the algorithm that made it is wrong."""
+
+
+class CreditCycle(ScheduleError):
+    """The packets of a schedule can wait for one another's buffers in a circle, and lock up."""
+
+    def __init__(self, algorithm: str, operation: str, box: str, circle: str) -> None:
+        super().__init__(algorithm, operation, box, circle)
+        self.algorithm, self.operation, self.box = algorithm, operation, box
+        self.circle = circle
+
+    def __str__(self) -> str:
+        return (
+            f"{self.algorithm} {self.operation} can lock up on {self.box}: {self.circle}; a second "
+            "virtual channel on a wrap breaks the circle"
+        )

@@ -167,10 +167,15 @@ class Plan:
         """What it takes when all chips enter together, until the last one is done."""
         return max(_timing(self, (0,) * self.num_ranks).sim_exit_ps)
 
-    @cached_property
+    @property
     def traffic(self) -> Traffic:
         """Bytes and messages that this chip sends over each link; no entry time changes them."""
-        return _timing(self, (0,) * self.num_ranks).traffic[self.position]
+        return self.traffic_of_all[self.position]
+
+    @cached_property
+    def traffic_of_all(self) -> tuple[Traffic, ...]:
+        """The traffic that each position causes."""
+        return _timing(self, (0,) * self.num_ranks).traffic
 
 
 @lru_cache(maxsize=MOST_PLANS)
