@@ -1,4 +1,4 @@
-"""The meshtwin command: `meshtwin generate`, `pull` and `boxes`.
+"""The meshtwin command: `meshtwin generate`, `pull`, `boxes` and `calibrate`.
 
 `main(argv)` parses and calls a function that anyone can import. Answers go to stdout, progress and
 errors to stderr. Exit code 0 is done, 1 failed, 2 misused, 130 interrupted, 141 nobody reads.
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..chip.errors import MeshtwinError
-from . import boxes_command, generate_command, pull_command
+from . import boxes_command, calibrate_command, generate_command, pull_command
 
 EPILOG = """\
 examples:
@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object for machines")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for command in (generate_command, pull_command, boxes_command):
+    for command in (generate_command, pull_command, boxes_command, calibrate_command):
         command.add_to(commands, common)
     return top
 
