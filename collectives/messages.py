@@ -70,73 +70,95 @@ def messages_of(
 @lru_cache(maxsize=MOST_LISTINGS)
 def _messages(same: _Same, box: Box, order: tuple[int, ...], empty: tuple[int, ...]) -> Messages:
     schedule = same.schedule
-    copies_in: set[tuple[int, int]] = set()
-    originals: list[dict[int, None]] = [{} for _ in order]
-    first_links: list[dict[int, None]] = [{} for _ in order]
-    numbers: dict[Link, int] = {}
-    rounds = []
-    sends_sum = _last_sums(schedule)
-    for number, steps in enumerate(schedule.rounds):
-        listed = []
-        for (src, dst, kind), chunks in _together(steps, empty).items():
-            path = route(box, order[src], order[dst])
-            links = tuple([numbers.setdefault(link, len(numbers)) for link in pairwise(path)])
-            copy = kind is StepKind.COPY
-            first = copy and any((src, chunk) not in copies_in for chunk in chunks)
-            if first:
-                originals[src].update(
-                    dict.fromkeys(chunk for chunk in chunks if (src, chunk) not in copies_in)
-                )
-            first_links[src][links[0]] = None
-            reads = tuple([src * schedule.num_chunks + chunk for chunk in chunks])
-            writes = tuple([dst * schedule.num_chunks + chunk for chunk in chunks])
-            turns = first and schedule.operation is Operation.ALL_REDUCE
-            forwards = not copy and any(sends_sum.get((dst, c), -1) > number for c in chunks)
-            listed.append(
-                Message(
-                    src, dst, tuple(chunks), reads, writes, not copy, forwards, turns, path, links
-                )
-            )
-        rounds.append(tuple(listed))
-        copies_in.update(
-            (message.dst, chunk)
-            for message in listed
-            if not message.reduces
-            for chunk in message.chunks
-        )
+    listing = _Listing(schedule, box, order)
+    rounds = tuple(
+        listing.round(number, steps, empty) for number, steps in enumerate(schedule.rounds)
+    )
     return Messages(
-        tuple(rounds),
-        tuple(numbers),
-        tuple(box.num_links(*link) for link in numbers),
-        _span(box, order, rounds),
-        tuple(tuple(chunks) for chunks in originals),
-        tuple(tuple(links) for links in first_links),
+        rounds,
+        tuple(listing.numbers),
+        tuple(box.num_links(*link) for link in listing.numbers),
+        _span(box, order, set(listing.routes)),
+        tuple(tuple(chunks) for chunks in listing.originals),
+        tuple(tuple(links) for links in listing.first_links),
     )
 
 
-def _last_sums(schedule: Schedule) -> dict[tuple[int, int], int]:
-    """The last round in which a position sends a chunk to be added."""
+class _Listing:
+    """What is known while the rounds of a schedule are listed one after the other."""
+
+    def __init__(self, schedule: Schedule, box: Box, order: tuple[int, ...]) -> None:
+        self.box, self.order, self.num_chunks = box, order, schedule.num_chunks
+        self.turns = schedule.operation is Operation.ALL_REDUCE
+        self.last_sums = _last_sums(schedule)
+        self.copied_in: set[int] = set()  # position * num_chunks + chunk
+        self.originals: list[dict[int, None]] = [{} for _ in order]
+        self.first_links: list[dict[int, None]] = [{} for _ in order]
+        self.numbers: dict[Link, int] = {}
+        self.routes: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
+
+    def round(self, number: int, steps: Round, empty: tuple[int, ...]) -> tuple[Message, ...]:
+        """The messages of the `number`-th round."""
+        listed = [
+            self._message(number, src, dst, chunks, copies)
+            for (src, dst, copies), chunks in _together(steps, empty).items()
+        ]
+        for message in listed:
+            if not message.reduces:
+                self.copied_in.update(message.writes)
+        return tuple(listed)
+
+    def _message(self, number: int, src: int, dst: int, chunks: list[int], copies: bool) -> Message:
+        path, links = self.routes.get((src, dst)) or self._route(src, dst)
+        reads = tuple([src * self.num_chunks + chunk for chunk in chunks])
+        writes = tuple([dst * self.num_chunks + chunk for chunk in chunks])
+        first = copies and not self.copied_in.issuperset(reads)
+        if first:
+            own = [c for c, read in zip(chunks, reads, strict=True) if read not in self.copied_in]
+            self.originals[src].update(dict.fromkeys(own))
+        later = self.last_sums
+        forwards = not copies and any([later.get(chunk, -1) > number for chunk in writes])
+        turns = first and self.turns
+        return Message(
+            src, dst, tuple(chunks), reads, writes, not copies, forwards, turns, path, links
+        )
+
+    def _route(self, src: int, dst: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        path = route(self.box, self.order[src], self.order[dst])
+        numbers = self.numbers
+        links = tuple([numbers.setdefault(link, len(numbers)) for link in pairwise(path)])
+        self.first_links[src][links[0]] = None
+        self.routes[src, dst] = found = (path, links)
+        return found
+
+
+def _last_sums(schedule: Schedule) -> dict[int, int]:
+    """The last round in which a position sends a chunk to be added, by position and chunk."""
+    copy, num_chunks = StepKind.COPY, schedule.num_chunks
     return {
-        (step.src, step.chunk): number
+        step.src * num_chunks + step.chunk: number
         for number, steps in enumerate(schedule.rounds)
         for step in steps
-        if step.kind is not StepKind.COPY
+        if step.kind is not copy
     }
 
 
-def _together(
-    steps: Round, empty: tuple[int, ...]
-) -> dict[tuple[int, int, StepKind], dict[int, None]]:
-    """The chunks of a round by (src, dst, kind), in the order of its steps."""
-    groups: dict[tuple[int, int, StepKind], dict[int, None]] = {}
+def _together(steps: Round, empty: tuple[int, ...]) -> dict[tuple[int, int, bool], list[int]]:
+    """The chunks of a round by (src, dst, copied or added), in the order of its steps."""
+    groups: dict[tuple[int, int, bool], list[int]] = {}
+    copy = StepKind.COPY
     for step in steps:
-        if step.chunk not in empty:
-            key = (step.src, step.dst, step.kind)
-            groups.setdefault(key, {})[step.chunk] = None
+        chunk = step.chunk
+        if chunk not in empty:
+            key = (step.src, step.dst, step.kind is copy)
+            if key in groups:
+                groups[key].append(chunk)
+            else:
+                groups[key] = [chunk]
     return groups
 
 
-def _span(box: Box, order: tuple[int, ...], rounds: list[tuple[Message, ...]]) -> int:
+def _span(box: Box, order: tuple[int, ...], pairs: set[tuple[int, int]]) -> int:
     """Hops that the news of a chip's start travels before everybody knows that all have started.
 
     Where each position sends only to those beside it, the news goes down the whole line, or once
@@ -144,7 +166,6 @@ def _span(box: Box, order: tuple[int, ...], rounds: list[tuple[Message, ...]]) -
     Otherwise it takes the routes: as many hops as the two furthest chips are apart.
     """
     ranks = len(order)
-    beside = {1, ranks - 1}
-    if all((m.dst - m.src) % ranks in beside for listed in rounds for m in listed):
+    if all((dst - src) % ranks in (1, ranks - 1) for src, dst in pairs):
         return ranks - 1
     return max(len(route(box, a, b)) - 1 for a in order for b in order)
