@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
+from ..fabric.fate import Link
 from ..fabric.topology import Box
 from .call import Call
 from .choose import candidates
-from .costs import load_costs
+from .costs import costs_of
 from .plan import Plan
-from .simulate import Link
 from .verify import verify
 
 MOST_WORDS = 8  # messages drawn of a round
@@ -123,11 +123,11 @@ def _num_messages(plan: Plan) -> int:
 
 def _bound(best: Explanation) -> str:
     """What most of the time goes into."""
-    assert best.sim_ps is not None
+    assert best.sim_ps is not None and best.plan is not None
     if 2 * best.sim_busiest_link_ps >= best.sim_ps:
         share = 100 * best.sim_busiest_link_ps / best.sim_ps
         return f"bandwidth-bound: its busiest link is busy {share:.0f} % of the time"
-    startup = load_costs().startup_ps
+    startup = costs_of(best.plan.box).startup_ps
     return (
         f"latency-bound: start-up {startup / 1e6:.2f} us and {best.num_rounds} rounds of latency, "
         f"the busiest link is busy {100 * best.sim_busiest_link_ps / max(1, best.sim_ps):.0f} %"

@@ -7,7 +7,7 @@ from functools import cached_property, lru_cache
 from ..fabric.topology import Box
 from .algorithm import Algorithm
 from .call import Call
-from .costs import load_costs
+from .costs import costs_of
 from .cut import Region, Shape, split_sizes, whole
 from .errors import AlgorithmError, ChunkError, CollectiveError
 from .group import stand_or_fail
@@ -227,7 +227,7 @@ def check_call(call: Call, rank: int) -> None:
 @lru_cache(maxsize=MOST_PLANS)
 def _timing(plan: Plan, sim_entry_ps: tuple[int, ...]) -> Timing:
     return simulate(
-        plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps, load_costs()
+        plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps, costs_of(plan.box)
     )
 
 

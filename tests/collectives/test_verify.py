@@ -38,10 +38,10 @@ def test_every_algorithm_is_right_and_cannot_lock_up_on_any_box(box: Box) -> Non
     assert proved > 10
 
 
-def planted(schedule: Schedule, number: int, place: int, **changes: int) -> Schedule:
-    """The schedule with one step changed."""
+def planted(schedule: Schedule, number: int, place: int, dst: int) -> Schedule:
+    """The schedule with one step that goes elsewhere."""
     rounds = [list(steps) for steps in schedule.rounds]
-    rounds[number][place] = replace(rounds[number][place], **changes)
+    rounds[number][place] = replace(rounds[number][place], dst=dst)
     return replace(schedule, rounds=tuple(map(tuple, rounds)))
 
 
