@@ -146,8 +146,10 @@ def _smallest_knot(statuses: Mapping[int, ChipStatus], lost: frozenset[int]) -> 
     gone = sorted({c for awaited in knot.values() for c in awaited} - set(knot))
     edges = tuple(_edge(chip, statuses[chip], knot[chip]) for chip in sorted(knot))
     texts = [_is_gone(chip, statuses) for chip in gone]
-    if not texts or len(knot) > 1:
+    if len(knot) > 1:
         texts.append(f"chips {', '.join(map(str, sorted(knot)))} wait only for each other")
+    if not texts:
+        texts.append(f"chip {min(knot)} has nobody to wait for")
     return edges, "; ".join(texts)
 
 

@@ -25,7 +25,7 @@ from .baton import Baton
 
 Pair: TypeAlias = tuple[int, int]
 _IS_SLOW = 0.25  # of chips and pairs, on seeds with slow ones
-_DRAW_AGAIN = 0.9  # when something slow was drawn
+_SLOWNESS = (0.9, 0.99, 0.999)  # how often something fast goes first, when there is something
 
 
 class Event(NamedTuple):
@@ -88,9 +88,11 @@ class Exploration:
         self.receipts: list[Receipt] = []
         self._dice = random.Random(seed)
         self._slow = self._draw_slow() if seed % 2 else frozenset[int | Pair]()
+        self._slowness = self._dice.choice(_SLOWNESS)
         self._step = 0
         self._running: int | None = None
         self._alive: list[int] = []
+        self._ready = set(range(num_chips))
         self._waits: dict[int, tuple[Callable[[], bool], ChipStatus]] = {}
         self._hangs: dict[int, FabricHang] = {}
         self._closed: set[int] = set()
@@ -132,16 +134,25 @@ class Exploration:
     def wait_until(self, chip: int, is_ready: Callable[[], bool], status: ChipStatus) -> None:
         """Let others go on until `is_ready()`, and until the dice choose this chip again.
 
+        A message that arrives is a reason to look; whoever else makes it ready calls `look_again`.
+
         Raises:
             FabricHang: nobody can go on; the proof is made of everybody's `status`.
         """
         self._check_turn(chip)
         self._waits[chip] = (is_ready, status)
+        if not is_ready():
+            self._ready.remove(chip)
         self._baton.offer(chip)
         del self._waits[chip]
         hang = self._hangs.pop(chip, None)
         if hang is not None:
             raise hang
+
+    def look_again(self) -> None:
+        """Something other than a message may have made waiting chips ready."""
+        for chip in list(self._waits):  # any thread may abort
+            self._look_at(chip)
 
     def post(self, dst: int, run_id: int, src: int, header: bytes, payload: bytes) -> None:
         """Put a message under way, and let others go on."""
@@ -173,14 +184,15 @@ class Exploration:
         """Move messages until the dice fall on a chip; None when all programs have ended."""
         dice = self._dice.random
         while self._alive:
-            choices: list[int | Pair] = [chip for chip in self._alive if self._can_go_on(chip)]
+            choices: list[int | Pair] = [chip for chip in self._alive if chip in self._ready]
             choices += self._under_way
             if not choices:
                 self._stand_still()
                 continue
             choice = choices[int(dice() * len(choices))]
-            if choice in self._slow and dice() < _DRAW_AGAIN:
-                choice = choices[int(dice() * len(choices))]
+            if choice in self._slow and dice() < self._slowness:
+                fast = [one for one in choices if one not in self._slow]
+                choice = fast[int(dice() * len(fast))] if fast else choice
             self._step += 1
             if isinstance(choice, int):
                 self._running = choice
@@ -188,9 +200,10 @@ class Exploration:
             self._move(choice)
         return None
 
-    def _can_go_on(self, chip: int) -> bool:
+    def _look_at(self, chip: int) -> None:
         wait = self._waits.get(chip)
-        return wait is None or chip in self._hangs or wait[0]()
+        if wait is not None and chip not in self._ready and wait[0]():
+            self._ready.add(chip)
 
     def _move(self, pair: Pair) -> None:
         """Bring the first message of a pair to its next stop; the last one is its mailbox."""
@@ -205,6 +218,7 @@ class Exploration:
         if not queue:
             del self._under_way[pair]
         self._mailboxes[stop](message)
+        self._look_at(stop)
 
     def _stand_still(self) -> None:
         statuses = {chip: self._status(chip) for chip in range(self.num_chips)}
@@ -213,6 +227,7 @@ class Exploration:
         for chip in self._alive:
             self.note(chip, f"hangs in {statuses[chip].what}")
             self._hangs[chip] = FabricHang(chip, *proof)
+            self._ready.add(chip)
 
     def _status(self, chip: int) -> ChipStatus:
         if chip in self._waits:

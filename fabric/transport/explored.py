@@ -9,7 +9,6 @@ once. A program that polls with short limits would poll in vain.
 
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 
 from ..errors import PeerAborted, TransportClosed, UnknownRank
 from ..waits import Activity, ChipStatus
@@ -97,6 +96,7 @@ class ExploredTransport:
         for end in self._peers:
             if end._aborted is None or end._aborted[0] < run_id:
                 end._aborted = (run_id, self._rank)
+        self._exploration.look_again()
 
     def begin_run(self, run_id: int) -> None:
         """Start a run: frames of earlier runs are dropped, here or when they arrive."""
@@ -190,4 +190,4 @@ def program_line() -> str:
     frame = sys._getframe(1)
     while frame.f_globals.get("__name__", "").startswith(_OWN) and frame.f_back is not None:
         frame = frame.f_back
-    return f"{PurePath(frame.f_code.co_filename).name}:{frame.f_lineno}"
+    return f"{frame.f_code.co_filename.rpartition('/')[2]}:{frame.f_lineno}"

@@ -66,6 +66,7 @@ class MeetingOfOne:
         others = tuple(rank for rank in range(NUM_CHIPS) if rank != self.rank)
         status = ChipStatus(Activity.WAITING, others, f"meeting {number}")
         is_ready = lambda: min(arrived) >= number  # noqa: E731
+        self.meetings.exploration.look_again()
         self.meetings.exploration.wait_until(self.rank, is_ready, status)
         return 0
 

@@ -135,3 +135,8 @@ def test_chips_that_all_take_from_anybody_wait_only_for_each_other() -> None:
     edges, why = verdict(statuses) or ((), "")
     assert [chip for chip, _, _ in edges] == [0, 1, 2]
     assert why == "chips 0, 1, 2 wait only for each other"
+
+
+def test_a_chip_alone_that_takes_from_anybody_has_nobody() -> None:
+    edges = ((0, (), "recv"),)
+    assert verdict({0: waiting(any_of=True)}) == (edges, "chip 0 has nobody to wait for")
