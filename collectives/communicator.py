@@ -13,7 +13,7 @@ from .execute import StepByStep
 from .group import Group
 from .mailbox import Mailbox
 from .plan import MOST_PLANS
-from .point_to_point import PointToPoint
+from .point_to_point import PointToPoint, Traffic
 from .program import Words, mean
 from .reduce_op import ReduceOp
 from .request import Prepared, Request, prepare
@@ -34,7 +34,7 @@ class Communicator:
         self._prepared: dict[Request, Prepared] = {}
         self._counters = LinkCounters()
         if transport is not None:
-            self._mailbox = Mailbox(transport)
+            self._mailbox = Mailbox(transport, box.num_chips)
             self._executor = StepByStep(self._mailbox, timeout_s)
             self.point_to_point = PointToPoint(box, self._mailbox, timeout_s, self._counters)
 
@@ -51,6 +51,11 @@ class Communicator:
         for prepared in self._prepared.values():
             self._count(prepared)
         return self._counters
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was sent and received point to point in this run."""
+        return Traffic() if self.transport is None else self.point_to_point.traffic
 
     def call(self, chip: Chip, request: Request, x: Tensor) -> Tensor | None:
         """Take part in one collective with `x`; the result, on this chip, if it gets one.

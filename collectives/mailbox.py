@@ -1,8 +1,10 @@
 """A chip's incoming frames, by what they are: nobody gets what was meant for another call."""
 
 from collections import deque
+from collections.abc import Mapping
 
 from ..fabric.frame import FrameHeader, decode_header, encode_header
+from ..fabric.transport.any_source import recv_any
 from ..fabric.transport.base import Transport
 from .program import Words
 
@@ -13,8 +15,9 @@ Frame = tuple[FrameHeader, Payload]
 class Mailbox:
     """Sends and receives frames of a kind and number; what comes early is kept."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, num_chips: int) -> None:
         self.transport = transport
+        self.others = tuple(chip for chip in range(num_chips) if chip != transport.rank)
         self._early: dict[tuple[int, str, str, int], deque[Frame]] = {}
 
     @property
@@ -38,6 +41,24 @@ class Mailbox:
         """Send a frame: `kind` of message `number` of `tag` (a group of chips)."""
         header = FrameHeader(kind, self.rank, dst, 0, tag, number, fields)
         self.transport.send(dst, encode_header(header), words)
+
+    def receive_any(self, kind: str, numbers: Mapping[int, int], timeout_s: float) -> Frame:
+        """The first frame of that kind to come from any chip; from chip c its `numbers[c]`-th.
+
+        Raises:
+            RecvTimeout: none came in time.
+            PeerAborted: a chip gave up the run.
+        """
+        for src, early_kind, tag, number in self._early:
+            if early_kind == kind and number == numbers.get(src, 0):
+                return self.receive(src, kind, tag, number, timeout_s)
+        while True:
+            src, data, payload = recv_any(self.transport, self.others, timeout_s)
+            header = decode_header(data)
+            if header.kind == kind and header.sequence == numbers.get(src, 0):
+                return header, payload
+            key = (src, header.kind, header.tag, header.sequence)
+            self._early.setdefault(key, deque()).append((header, payload))
 
     def receive(self, src: int, kind: str, tag: str, number: int, timeout_s: float) -> Frame:
         """The frame of that kind, tag and number from `src`.

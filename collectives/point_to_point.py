@@ -71,29 +71,33 @@ class PointToPoint:
             self.counters.add(a, b, num_bytes, messages)
         self._note(chip, "send", x.shape, x.dtype, start, plan.bytes_sent)
 
-    def recv(self, chip: Chip, src: int, site: Site) -> Tensor:
-        """The next tensor from chip `src`; shape and dtype come with it.
+    def recv(self, chip: Chip, src: int | None, site: Site) -> Tensor:
+        """The next tensor from chip `src` (None: from whoever comes first).
 
         Raises:
             CollectiveError: `src` is no other chip of the box.
             CollectiveTimeout: nothing came in time.
         """
-        self._check(chip.rank, src, "receive from")
-        number = self.traffic.received.get(src, 0)
+        received = self.traffic.received
         try:
-            header, payload = self.mailbox.receive(src, SEND, "", number, self.timeout_s)
+            if src is None:
+                header, payload = self.mailbox.receive_any(SEND, received, self.timeout_s)
+            else:
+                self._check(chip.rank, src, "receive from")
+                number = received.get(src, 0)
+                header, payload = self.mailbox.receive(src, SEND, "", number, self.timeout_s)
         except RecvTimeout as error:
-            what = f"recv number {number} from chip {src} at {line_of(site)}"
-            raise CollectiveTimeout(chip.rank, what, src, error.waited_s) from error
-        self.traffic.received[src] = number + 1
+            what = f"recv({'' if src is None else src}) at {line_of(site)}"
+            raise CollectiveTimeout(chip.rank, what, error.src, error.waited_s) from error
+        src = header.src
+        received[src] = received.get(src, 0) + 1
         shape, dtype = tuple(header.fields["shape"]), DType.parse(header.fields["dtype"])
         spec = tensor_spec(shape, dtype, Layout(header.fields["layout"]))
         result = chip.adopt(spec, None, "recv")
         result.storage = np.frombuffer(payload, dtype.numpy).reshape(shape).copy()
-        start = chip.clock.now_ps
+        start, sent_ps = chip.clock.now_ps, header.fields["sim_ps"]
         plan = self._plan(chip.rank, src, chip.rank, shape, dtype)
-        entry_ps = {src: header.fields["sim_ps"], chip.rank: start}
-        chip.clock.wait_until(plan.exit_ps(tuple(entry_ps[rank] for rank in plan.order)))
+        chip.clock.wait_until(plan.exit_ps((sent_ps, sent_ps)))  # it came without our help
         self._note(chip, "recv", shape, dtype, start, 0)
         return result
 

@@ -109,7 +109,8 @@ class ChipHost:
             self.chip.clock.now_ps = sim_start_ps
             is_new = self.chip.recorder.last() is not last_op
             return self._failure(error, self.chip.recorder.last_name() if is_new else "start")
-        return Success(answer, self.chip.clock.now_ps)
+        traffic = self.chip.communicator.traffic
+        return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
         """Keep an array as tensor `number`; the dtype that it has on the chip.

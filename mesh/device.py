@@ -7,6 +7,7 @@ import itertools
 import pickle
 import reprlib
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -20,7 +21,7 @@ from ray import cloudpickle
 from ..chip.dtype import DType
 from ..chip.tensor import Layout
 from ..fabric.topology import Box, load_box
-from .errors import ChipDown, MeshClosed, PlacementError, ResultMismatch
+from .errors import ChipDown, MeshClosed, PlacementError, ResultMismatch, UnreceivedTensors
 from .launch import Chips, launch
 from .messages import ChipReport, Failure, ObjectRef, Success, TensorInfo, TensorRef
 from .placement import (
@@ -283,6 +284,9 @@ class MeshDevice:
             self._forget(results)
             raise _first_cause(failures)
         self._sim_now_ps = max(success.sim_now_ps for success in successes)
+        unreceived = _unreceived(successes)
+        if unreceived:
+            warnings.warn(UnreceivedTensors(unreceived), stacklevel=3)
         return results
 
     def _forget(self, results: list[Any]) -> None:
@@ -372,6 +376,16 @@ class MeshDevice:
     def _check_mine(self, handle: MeshTensor | MeshObject) -> None:
         if handle.mesh is not self:
             raise PlacementError(f"{handle!r} is on another mesh than {self.box.name}")
+
+
+def _unreceived(successes: list[Success]) -> tuple[tuple[int, int, str], ...]:
+    """(src, dst, what) of the tensors that were sent in a run and not received in it."""
+    return tuple(
+        (src, dst, what)
+        for src, success in enumerate(successes)
+        for dst, sent in success.sent.items()
+        for what in sent[successes[dst].received.get(src, 0) :]
+    )
 
 
 class PerChip:

@@ -51,6 +51,18 @@ class ProgramError(MeshError):
         return f"chip {self.chip}: {self.kind} after op {self.op}: {self.text}"
 
 
+class UnreceivedTensors(UserWarning):
+    """A program ended on all chips, and tensors that were sent in it had not been received."""
+
+    def __init__(self, unreceived: tuple[tuple[int, int, str], ...]) -> None:
+        super().__init__(unreceived)
+        self.unreceived = unreceived
+
+    def __str__(self) -> str:
+        lines = [f"chip {src} sent chip {dst} {what}" for src, dst, what in self.unreceived]
+        return "never received, and dropped: " + "; ".join(lines)
+
+
 class PlacementError(MeshError, ValueError):
     """An array and a placement do not fit, or chips do not hold what a placement promises."""
 

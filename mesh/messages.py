@@ -31,10 +31,15 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """A program ended on a chip. `pickled` has TensorInfo where it returned a Tensor."""
+    """A program ended on a chip. `pickled` has TensorInfo where it returned a Tensor.
+
+    `sent` says what each other chip was sent, in words, and `received` how many tensors it took.
+    """
 
     pickled: bytes
     sim_now_ps: int
+    sent: dict[int, list[str]]
+    received: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)

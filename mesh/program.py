@@ -270,8 +270,11 @@ class MeshChip(Chip):
         """
         self.communicator.point_to_point.send(self, x, dst, call_site(1))
 
-    def recv(self, src: int) -> Tensor:
+    def recv(self, src: int | None = None) -> Tensor:
         """The next tensor that chip `src` sent to this one, in the order of its sends.
+
+        With None, the next one of whichever chip comes first in wall time: then values and
+        simulated time may differ from run to run (`explore` shows whether they do).
 
         Raises:
             CollectiveTimeout: nothing came in time.

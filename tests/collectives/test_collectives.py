@@ -377,6 +377,20 @@ def test_send_and_recv_carry_tensors_between_any_two_chips_in_order(transport: s
         np.testing.assert_array_equal(array, np.full((number + 1, 2), number))
 
 
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_recv_without_a_source_takes_each_tensor_once_between_collectives(transport: str) -> None:
+    def program(chip: MeshChip) -> list[int]:
+        if chip.rank:
+            chip.send(chip.tensor(np.array([chip.rank], np.int32)), dst=0)
+        chip.all_reduce(chip.tensor(np.ones(3, np.float32)))
+        chip.barrier()
+        if chip.rank:
+            return []
+        return sorted(int(chip.recv().to_numpy()[0]) for _ in range(3))
+
+    assert run_spmd("quietbox2", program, transport=transport)[0] == [1, 2, 3]
+
+
 def test_a_farther_chip_gets_a_message_later_in_simulated_time() -> None:
     def program(chip: MeshChip, far: int) -> int:
         if chip.rank == 0:

@@ -26,6 +26,7 @@ from meshtwin.mesh.errors import (
     PlacementError,
     ProgramError,
     ResultMismatch,
+    UnreceivedTensors,
 )
 from meshtwin.mesh.placement import Local, Replicate, Shard
 from meshtwin.mesh.program import MeshChip
@@ -570,3 +571,26 @@ def test_an_array_that_does_not_fit_leaves_nothing_on_the_chips(
     del hog
     gc.collect()
     assert used() == before
+
+
+# ---------------------------------------------------------------- point to point
+
+
+def test_tensors_that_nobody_received_are_reported_and_do_no_harm(
+    quietbox2_mesh: MeshDevice,
+) -> None:
+    def careless(chip: MeshChip) -> None:
+        if chip.rank == 0:
+            for size in (1, 2):
+                chip.send(chip.tensor(np.zeros(size, np.float32)), dst=3)
+        if chip.rank == 3:
+            chip.recv(src=0)
+
+    def careful(chip: MeshChip) -> int:
+        if chip.rank == 0:
+            chip.send(chip.tensor(np.array([7], np.int32)), dst=3)
+        return int(chip.recv(src=0).to_numpy()[0]) if chip.rank == 3 else 0
+
+    with pytest.warns(UnreceivedTensors, match=r"chip 0 sent chip 3 float32 \(2,\) at test_device"):
+        quietbox2_mesh.run(careless)
+    assert quietbox2_mesh.run(careful) == [0, 0, 0, 7]
