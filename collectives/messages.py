@@ -8,14 +8,13 @@ for a schedule, a box and an order of chips, so that the simulation is a lean lo
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from ..fabric.fate import Link
 from ..fabric.routing import route
 from ..fabric.topology import Box
 from .schedule import Operation, Round, Schedule, StepKind
 
-Link: TypeAlias = tuple[int, int]
-"""One direction between two neighbouring chips, (src, dst)."""
 MOST_LISTINGS = 256
 """Listings of messages remembered."""
 
