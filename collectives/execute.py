@@ -156,6 +156,7 @@ def _own_chunks(plan: Plan, words: Words) -> Chunks:
     schedule, chunks = plan.schedule, {}
     parts = schedule.operation.parts_at_start(schedule.num_ranks, plan.position, schedule.root)
     for part in parts:
+        own = words if words.ndim == 0 else words[plan.source(part).index]
         flat = np.ascontiguousarray(own).reshape(-1)
         for chunk in schedule.chunks_of((part,)):
             start = plan.chunk_starts[chunk]

@@ -92,14 +92,18 @@ class _Listing:
 
     def _message(self, number: int, src: int, dst: int, chunks: list[int], copies: bool) -> Message:
         path, links = self.routes.get((src, dst)) or self._route(src, dst)
-        reads = tuple([src * self.num_chunks + chunk for chunk in chunks])
-        writes = tuple([dst * self.num_chunks + chunk for chunk in chunks])
-        first = copies and not self.copied_in.issuperset(reads)
+        at_src, at_dst = src * self.num_chunks, dst * self.num_chunks
+        reads = tuple([at_src + chunk for chunk in chunks])
+        writes = tuple([at_dst + chunk for chunk in chunks])
+        first = forwards = False
+        if copies:
+            first = not self.copied_in.issuperset(reads)
+        else:
+            later = self.last_sums
+            forwards = any([later.get(chunk, -1) > number for chunk in writes])
         if first:
-            own = [c for c, read in zip(chunks, reads, strict=True) if read not in self.copied_in]
+            own = [read - at_src for read in reads if read not in self.copied_in]
             self.originals[src].update(dict.fromkeys(own))
-        later = self.last_sums
-        forwards = not copies and any([later.get(chunk, -1) > number for chunk in writes])
         turns = first and self.turns
         return Message(
             src, dst, tuple(chunks), reads, writes, not copies, forwards, turns, path, links
