@@ -304,10 +304,10 @@ class RoutedTransport:
     def _step(self) -> None:
         """Do what was asked for, wait for something to come, and carry it on."""
         is_over = self._failure is not None
-        self._obey(wait=is_over and self._ending is None)
+        has_news = self._obey(wait=is_over and self._ending is None)
         if self._end_run() or is_over:
             return
-        for src in self._poller.poll(self._sleep_s()):
+        for src in self._poller.poll(0.0 if has_news else self._sleep_s()):
             data, _ = self._inner.recv(src, 0.0)
             if self._capture is not None:
                 self._capture.append((src, data))
@@ -316,11 +316,14 @@ class RoutedTransport:
         self._hand_over()
         self._deliver()
 
-    def _obey(self, wait: bool) -> None:
+    def _obey(self, wait: bool) -> bool:
+        """Carry out what the program's thread asked for, if anything."""
+        has_news = wait or not self._commands.empty()
         if wait:
             self._commands.get()()
         while not self._commands.empty():
             self._commands.get()()
+        return has_news
 
     def _end_run(self) -> bool:
         """Carry out a begin_run when nothing is left to do in the old run, or its time is out."""
