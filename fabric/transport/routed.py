@@ -188,9 +188,12 @@ class RoutedTransport:
 
     def statistics(self) -> TransportStatistics:
         """Frames carried; dropped ones include packets of earlier runs. See link_statistics."""
-        dropped = self._num_dropped + self._inner.statistics().num_frames_dropped
+        inner = self._inner.statistics()
+        dropped = self._num_dropped + inner.num_frames_dropped
         sent, received = self._sent, self._received
-        return TransportStatistics(sent[0], sent[1], received[0], received[1], dropped)
+        return TransportStatistics(
+            sent[0], sent[1], received[0], received[1], dropped, inner.num_refused
+        )
 
     def link_statistics(self) -> Mapping[Link, PacketStatistics]:
         """Of each link from and to this chip, what this end of it counted, in all runs."""

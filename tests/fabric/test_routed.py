@@ -63,21 +63,25 @@ def open_pair(rank: int, num_chips: int) -> Transport:
 INNER = pytest.mark.parametrize("inner", [SharedMemoryTransport, ZmqTransport])
 
 
+@pytest.mark.slow
 @INNER
 def test_routed_frames_conform_in_threads(inner: Opener) -> None:
     suite.check_transport(Routed(LINE, inner))
 
 
+@pytest.mark.slow
 @INNER
 def test_routed_frames_conform_between_processes(inner: Opener) -> None:
     suite.check_transport(Routed(LINE, inner), processes=True)
 
 
+@pytest.mark.slow
 @INNER
 def test_routed_frames_conform_when_links_are_flaky(inner: Opener) -> None:
     suite.check_transport(Routed(LINE, inner, FlakyFates()))
 
 
+@pytest.mark.slow
 def test_routed_frames_conform_on_a_flaky_ring_between_processes() -> None:
     suite.check_transport(Routed(RING, open_pair, FlakyFates(1)), num_chips=4, processes=True)
 
