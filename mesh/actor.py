@@ -64,7 +64,7 @@ class ChipHost:
     def listen(self, keys: Keys | None) -> Address:
         """Open this chip's end of the fabric; the address is for the other chips.
 
-        `keys` are the mesh's own: what goes over the network is encrypted with them.
+        `keys` are this chip's own: what goes over the network is encrypted with them.
 
         Raises:
             SharedMemoryRefused, PortRefused: the host does not let us.

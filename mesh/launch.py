@@ -89,9 +89,10 @@ def _start(settings: ActorSettings, box: Box, group: PlacementGroup) -> Any:
 
 def _wire(box: Box, chips: Chips, timeout_s: float) -> None:
     """Exchange addresses: every chip opens its end, then attaches to all the others."""
-    keys = new_keys()
+    keys = new_keys(box.num_chips)
     try:
-        addresses = collect([actor.listen.remote(keys) for actor in chips.actors], timeout_s)
+        listening = [a.listen.remote(own) for a, own in zip(chips.actors, keys, strict=True)]
+        addresses = collect(listening, timeout_s)
         collect([actor.connect.remote(addresses) for actor in chips.actors], timeout_s)
     except TimeoutError as error:
         raise LaunchError(box.name, f"not started: {error}") from error

@@ -51,7 +51,8 @@ class TransportStatistics:
     num_bytes_sent: int = 0  # headers and payloads
     num_frames_received: int = 0
     num_bytes_received: int = 0
-    num_frames_dropped: int = 0  # of earlier runs, or not frames at all
+    num_frames_dropped: int = 0  # of earlier runs
+    num_refused: int = 0  # strangers that tried to connect, and messages that are no frames
 
     def __add__(self, other: "TransportStatistics") -> "TransportStatistics":
         return TransportStatistics(
@@ -60,6 +61,7 @@ class TransportStatistics:
             self.num_frames_received + other.num_frames_received,
             self.num_bytes_received + other.num_bytes_received,
             self.num_frames_dropped + other.num_frames_dropped,
+            self.num_refused + other.num_refused,
         )
 
 

@@ -146,7 +146,7 @@ def open_transport(
     Args:
         mode: "shared_memory" opens no port and suits a mesh on one host; "zeromq" shares no memory;
             "auto" is ready for both, and does without shared memory where it is refused.
-        keys: of the mesh (fabric.auth.new_keys), to encrypt what goes over the network.
+        keys: of this chip (fabric.auth.new_keys), to encrypt what goes over the network.
         node_ip: the address of this node that other hosts reach. By default its outward address
             when there are keys; without keys, 127.0.0.1: nobody else gets in.
     Raises:

@@ -2,7 +2,8 @@
 
 One PULL socket for each chip, bound to a free port of its node; one PUSH socket for each peer,
 made when first needed. No high-water mark: sending never waits. A payload is its own part, never
-inside msgpack. With keys, everything is encrypted and only holders of the mesh's key get in.
+inside msgpack. With keys, everything is encrypted, only the chips of the mesh get in, and each only
+under its own rank. Who is refused, and what is no frame, is counted.
 """
 
 import socket as sockets
@@ -17,6 +18,7 @@ import zmq
 from ..auth import Keys
 from ..errors import PeerAborted, PortRefused, RecvTimeout, TransportClosed, UnknownRank
 from .base import SEND_TIMEOUT_S, Address, Buffer, TransportStatistics, flat, host_id
+from .doorkeeper import Doorkeeper
 
 _PREFIX = struct.Struct("<4sBII")  # magic, kind, rank of the sender, run id
 _MAGIC = b"mtw1"
@@ -44,14 +46,14 @@ class ZmqTransport:
         self._aborted: tuple[int, int] | None = None  # run id, rank
         self._lock = threading.Lock()  # of the PUSH sockets: abort() may come from any thread
         self._context = zmq.Context(io_threads=1)
-        self._pull, url = self._bind(node_ip or _node_ip(keys))
+        self._pull, self._door, url = self._bind(node_ip or _node_ip(keys))
         self._address = Address(rank, host_id(), None, url)
         self._urls: dict[int, str] = {}
         self._pushes: dict[int, zmq.Socket[bytes]] = {}
         self._frames: dict[int, deque[tuple[int, Frame]]] = {}
         self._sent = [0, 0]  # frames, bytes
         self._received = [0, 0]
-        self._num_dropped = 0
+        self._num_dropped = self._num_refused = 0
         self._closed = False
         self.interrupt: Callable[[], None] | None = None
 
@@ -142,7 +144,9 @@ class ZmqTransport:
     def statistics(self) -> TransportStatistics:
         """What was carried so far."""
         sent, received = self._sent, self._received
-        return TransportStatistics(sent[0], sent[1], received[0], received[1], self._num_dropped)
+        refused = self._num_refused + self._door.num_refused
+        counted = (sent[0], sent[1], received[0], received[1], self._num_dropped)
+        return TransportStatistics(*counted, num_refused=refused)
 
     def close(self) -> None:
         """Close the sockets and stop ZeroMQ's threads. See Transport."""
@@ -153,27 +157,27 @@ class ZmqTransport:
             for push in self._pushes.values():
                 push.close(linger=0)
             self._pushes.clear()
+        self._door.close()
         self._pull.close(linger=0)
         self._context.term()
 
-    def _bind(self, node_ip: str) -> tuple["zmq.Socket[bytes]", str]:
+    def _bind(self, node_ip: str) -> tuple["zmq.Socket[bytes]", Doorkeeper, str]:
         socket = self._context.socket(zmq.PULL)
         socket.set_hwm(0)
         socket.linger = 0
         if ":" in node_ip:
             socket.ipv6 = True
-        if self._keys is not None:
-            socket.curve_server = True
-            socket.curve_publickey, socket.curve_secretkey = self._keys
+        door = Doorkeeper(self._context, socket, self._keys)
         url = f"tcp://[{node_ip}]:*" if ":" in node_ip else f"tcp://{node_ip}:*"
         try:
             socket.bind(url)
         except zmq.ZMQError as error:
+            door.close()
             socket.close(linger=0)
             self._context.term()
             raise PortRefused(url, str(error)) from error
         endpoint: bytes = socket.getsockopt(zmq.LAST_ENDPOINT)  # type: ignore[assignment]
-        return socket, endpoint.rstrip(b"\0").decode()
+        return socket, door, endpoint.rstrip(b"\0").decode()
 
     def _push(self, dst: int, parts: Sequence[memoryview | bytes]) -> None:
         with self._lock:
@@ -192,9 +196,9 @@ class ZmqTransport:
         socket.linger = 0
         if "[" in url:
             socket.ipv6 = True
-        if self._keys is not None:  # the mesh has one pair: it is the client's and the server's
-            socket.curve_publickey, socket.curve_secretkey = self._keys
-            socket.curve_serverkey = self._keys[0]
+        if self._keys is not None:
+            socket.curve_publickey, socket.curve_secretkey = self._keys.public, self._keys.secret
+            socket.curve_serverkey = self._keys.publics[dst]
         try:
             socket.connect(url)
         except zmq.ZMQError as error:
@@ -219,13 +223,14 @@ class ZmqTransport:
             self._take(parts)
 
     def _take(self, parts: Sequence[zmq.Frame]) -> None:
-        """Queue one message; what is no frame of this mesh is dropped."""
+        """Queue one message; what is no frame of this mesh, or of another chip, is refused."""
         if len(parts) != 3 or len(parts[0]) != _PREFIX.size:
-            self._num_dropped += 1
+            self._num_refused += 1
             return
         magic, kind, src, run_id = _PREFIX.unpack(parts[0].buffer)
-        if magic != _MAGIC or src not in self._frames or kind not in (_DATA, _ABORT):
-            self._num_dropped += 1
+        is_frame = magic == _MAGIC and src in self._frames and kind in (_DATA, _ABORT)
+        if not is_frame or not self._is_from(src, parts[0]):
+            self._num_refused += 1
         elif kind == _ABORT:
             self._aborted = max(self._aborted or (run_id, src), (run_id, src))
         elif run_id < self._run_id:
@@ -233,6 +238,10 @@ class ZmqTransport:
         else:
             body = parts[2].buffer if len(parts[2]) > _COPY_BYTES else parts[2].bytes
             self._frames[src].append((run_id, (parts[1].bytes, body)))
+
+    def _is_from(self, src: int, part: zmq.Frame) -> bool:
+        """Was it sent by that chip? Without keys, nobody can say."""
+        return self._keys is None or part.get("User-Id") == str(src)
 
     def _next(self, queue: deque[tuple[int, Frame]]) -> Frame | None:
         """The first frame of this run, if it has come."""

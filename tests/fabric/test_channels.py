@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from meshtwin.fabric.channels import Channel, channels, credit_cycle, describe_cycle
 from meshtwin.fabric.routing import route
-from meshtwin.fabric.topology import Box, boxes, grid_edges, load_box
+from meshtwin.fabric.topology import Box, boxes, load_box
+
+from .small_boxes import small_box
 
 
 def all_routes(box: Box) -> list[tuple[int, ...]]:
@@ -40,26 +42,12 @@ def test_a_mesh_needs_one_channel_and_each_wrap_one_more(name: str) -> None:
         assert credit_cycle(map(on_one_channel, paths(box))) is None
 
 
-def ring_of_four() -> Box:
-    box = load_box("galaxy")
-    pairs = set(grid_edges((1, 4), (False, True)))
-    edges = tuple(edge for edge in box.edges + load_box("galaxy_torus_x").edges)
-    chosen = tuple({(e.a, e.b): e for e in edges if (e.a, e.b) in pairs}.values())
-    ranks = (0, 1, 2, 3)
-    return replace(
-        box,
-        name="ring of four",
-        shape=(1, 4),
-        edges=chosen,
-        wrap=(False, True),
-        boards=(ranks,),
-        chip_ids=ranks,
-    )
+RING_OF_FOUR = small_box((1, 4), (False, True))
 
 
 def test_a_ring_on_one_channel_locks_up_and_its_links_are_named() -> None:
     """Every chip sends two hops the same way, so that each buffer waits for the next."""
-    box = ring_of_four()
+    box = RING_OF_FOUR
     assert box.is_grid
     two_hops = [route(box, rank, (rank + 2) % 4) for rank in range(4)]
     assert two_hops == [(0, 1, 2), (1, 2, 3), (2, 3, 0), (3, 0, 1)]
@@ -72,7 +60,7 @@ def test_a_ring_on_one_channel_locks_up_and_its_links_are_named() -> None:
 
 
 def test_a_wrap_moves_a_packet_to_the_next_channel() -> None:
-    box = ring_of_four()
+    box = RING_OF_FOUR
     assert channels(box, (3, 0, 1)) == (((3, 0), 0), ((0, 1), 1))
     assert channels(box, (1, 0, 3)) == (((1, 0), 0), ((0, 3), 0))
     assert channels(box, (0, 3, 2)) == (((0, 3), 0), ((3, 2), 1))

@@ -12,7 +12,7 @@ from meshtwin.fabric.transport.zeromq import ZmqTransport
 from . import check_transport as suite
 from .fabric_harness import Opener
 
-KEYS = (b"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID", b"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs")
+KEYS = new_keys(3)
 
 
 def open_small_rings(rank: int, num_chips: int) -> Transport:
@@ -21,7 +21,7 @@ def open_small_rings(rank: int, num_chips: int) -> Transport:
 
 
 def open_encrypted(rank: int, num_chips: int) -> Transport:
-    return ZmqTransport(rank, num_chips, keys=KEYS)  # the example pair of the ZeroMQ manual
+    return ZmqTransport(rank, num_chips, keys=KEYS[rank])
 
 
 def open_shared(rank: int, num_chips: int) -> Transport:
@@ -55,7 +55,7 @@ def test_shared_memory_conforms_without_the_compiled_words() -> None:
     suite.check_transport(SharedMemoryTransport, processes=True, portable=True)
 
 
-@pytest.mark.skipif(new_keys() is None, reason="libzmq without CURVE")
+@pytest.mark.skipif(KEYS[0] is None, reason="libzmq without CURVE")
 def test_encrypted_zeromq_conforms() -> None:
     suite.check_transport(open_encrypted)
 
