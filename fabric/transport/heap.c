@@ -307,8 +307,15 @@ static PyObject *use(PyObject *capsule) {
 PyDoc_STRVAR(install_doc, "install()\n\nnumpy's arrays of this thread (this context) come from this heap from now on.");
 static PyObject *heap_install(Heap *self, PyObject *Py_UNUSED(nothing)) { return use(self->capsule); }
 
-PyDoc_STRVAR(uninstall_doc, "uninstall()\n\nnumpy's arrays of this thread come from its own allocator again.");
-static PyObject *heap_uninstall(PyObject *Py_UNUSED(type), PyObject *Py_UNUSED(nothing)) { return use(NULL); }
+PyDoc_STRVAR(uninstall_doc,
+             "uninstall()\n\nnumpy's arrays of this thread no longer come from this heap but from numpy's own allocator.");
+static PyObject *heap_uninstall(Heap *self, PyObject *Py_UNUSED(nothing)) {
+    PyObject *before = set_handler(NULL);
+    if (!before) return NULL;
+    PyObject *done = before == self->capsule ? Py_NewRef(Py_None) : use(before);
+    Py_DECREF(before);
+    return done;
+}
 
 PyDoc_STRVAR(offset_of_doc,
              "offset_of(array) -> int\n\n"
@@ -337,7 +344,7 @@ static PyObject *heap_statistics(Heap *self, PyObject *Py_UNUSED(nothing)) {
 
 static PyMethodDef heap_methods[] = {
     {"install", (PyCFunction)heap_install, METH_NOARGS, install_doc},
-    {"uninstall", (PyCFunction)heap_uninstall, METH_NOARGS | METH_STATIC, uninstall_doc},
+    {"uninstall", (PyCFunction)heap_uninstall, METH_NOARGS, uninstall_doc},
     {"offset_of", (PyCFunction)heap_offset_of, METH_O, offset_of_doc},
     {"statistics", (PyCFunction)heap_statistics, METH_NOARGS, statistics_doc},
     {NULL, NULL, 0, NULL}};

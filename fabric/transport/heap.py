@@ -53,9 +53,14 @@ class SharedHeap:
         return True
 
     def uninstall(self) -> None:
-        """Let numpy use its own allocator again, in this thread."""
+        """Let numpy use its own allocator again, in this thread, if it uses this heap."""
         if self._heap is not None:
             self._heap.uninstall()
+
+    def close(self) -> None:
+        """Let go of the memory; it goes with its last array."""
+        self.uninstall()
+        self._heap = None
 
     def offset_of(self, array: Any) -> int:
         """Where in the segment a C-contiguous array's data begins; -1: not in this heap."""

@@ -199,6 +199,7 @@ class SharedMemoryTransport:
         self._windows.clear()
         for rank in tuple(self._segments):
             self._disconnect(rank)
+        self.heap.close()
         self._own.close()
 
     def _await_frame(self, reader: RingReader, src: int, timeout_s: float) -> None:

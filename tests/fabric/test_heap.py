@@ -231,14 +231,16 @@ assert SharedHeap(segment).install() == (segment.heap_bytes > 0)
 
 def test_transports_install_the_heap_of_their_segment() -> None:
     alone = SharedMemoryTransport(0, 1)
+    before = np.zeros(1 << 16)
     assert alone.install_heap() and alone.offset_of(np.zeros(1 << 16)) > 0
     pair = open_transport(0, 1, "shared_memory")
     assert pair.install_heap()
     x = np.zeros(1 << 16)
     assert alone.offset_of(x) == -1 and pair.offset_of(x) > 0
+    alone.close()  # leaves the handler of the other one alone
+    assert pair.offset_of(np.zeros(1 << 16)) > 0
     pair.close()
-    alone.close()
-    alone.heap.uninstall()
+    assert pair.offset_of(np.zeros(1 << 16)) == alone.offset_of(before) == -1
     far = open_transport(0, 1, "zeromq")
     assert not far.install_heap() and far.offset_of(x) == -1
     far.close()
