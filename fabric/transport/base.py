@@ -30,6 +30,7 @@ class SegmentAddress:
     num_chips: int
     slot_bytes: int
     ring_bytes: int
+    heap_bytes: int  # at the end; 0: none
     token: bytes  # also written in the segment: a recycled pid cannot pass for this chip
 
 

@@ -8,6 +8,7 @@ Both ends of a pair decide from the same two addresses, so they always agree.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..auth import Keys
 from ..errors import SharedMemoryRefused, UnknownRank
@@ -106,6 +107,14 @@ class PairTransport:
         if self._shared is None or any(self._roads.get(r) is not self._shared for r in group):
             return None
         return self._shared.window(group, channel)
+
+    def install_heap(self) -> bool:
+        """Let the arrays of this thread be born in shared memory; False where there is none."""
+        return self._shared is not None and self._shared.install_heap()
+
+    def offset_of(self, array: Any) -> int:
+        """Where in this chip's segment the data of an array begins; -1: not there."""
+        return -1 if self._shared is None else self._shared.offset_of(array)
 
     def statistics(self) -> TransportStatistics:
         """What was carried so far, on all roads."""

@@ -4,10 +4,11 @@ The memory is an anonymous memfd: it has no name, so nothing can be left behind,
 process. Peers of the same host open /proc/<pid>/fd/<fd>. The file is sparse: untouched pages cost
 nothing. Its size is sealed, so no peer can cut it short under another one's feet.
 
-    control page   token; abort, doorbell and one published word a channel, a cache line each
+    control page   token; abort, doorbell, run and one published word a channel, a cache line each
     ring headers   one a sender: head, restart (written by the sender), tail, stalled
     rings          ring_bytes for each sender
     slots          [channel][parity] of slot_bytes
+    heap           heap_bytes: the chip's own tensors (heap.py)
 """
 
 import contextlib
@@ -28,14 +29,20 @@ from .base import SegmentAddress
 NUM_CHANNELS = 3
 SLOT_BYTES = 1 << 20
 RING_BYTES = 1 << 18
+HEAP_BYTES = 1 << 34
+"""What a chip's heap may grow to; untouched, it costs addresses only."""
+MOST_ADDRESSES = 1 << 45
+"""What the heaps of a mesh may take of one process's 2**47 addresses: threads map n heaps each."""
 
 _PAGE = 4096
+_HUGE_PAGE = 1 << 21
 _LINE = 64  # cells that different processes write do not share a cache line
 TOKEN_AT = 0
 ABORT_AT = 1 * _LINE  # run id + 1 of the aborted run; 0: none
 ABORT_BY_AT = 2 * _LINE  # rank that aborted it
 DOORBELL_AT = 3 * _LINE  # rung when something came in, or space came free
-CHANNELS_AT = 4 * _LINE
+RUN_AT = 4 * _LINE  # the run that the owner is in; others do not look at it
+CHANNELS_AT = 5 * _LINE
 _RINGS_AT = _PAGE
 RING_HEADER_BYTES = 2 * _LINE
 HEAD, RESTART_RUN, RESTART_AT = 0, 16, 24  # written by the sender
@@ -51,19 +58,41 @@ class Segment:
     def __init__(self, address: SegmentAddress, buffer: mmap.mmap, close_fd: Callable[[], None]):
         self.address = address
         self.buffer = buffer
-        self.run_id = 0  # of the owner; peers do not look at it
+        self._run_id = 0
         self.channel_offsets = tuple(CHANNELS_AT + _LINE * c for c in range(NUM_CHANNELS))
         self._bytes: NDArray[np.uint8] | None = np.frombuffer(buffer, np.uint8)
         self._close_fd = close_fd
         header_bytes = -(-address.num_chips * RING_HEADER_BYTES // _PAGE) * _PAGE
         self._rings_at = _RINGS_AT + header_bytes
         self._slots_at = self._rings_at + address.num_chips * address.ring_bytes
+        self.heap_at = address.num_bytes - address.heap_bytes
+        self.heap_bytes = min(address.heap_bytes, len(buffer) - self.heap_at)  # 0 if not mapped
+        if self.heap_bytes:
+            with contextlib.suppress(OSError):  # a kernel without them: more page faults
+                buffer.madvise(mmap.MADV_HUGEPAGE, self.heap_at, self.heap_bytes)
+
+    @property
+    def run_id(self) -> int:
+        """The run that the owner is in. It is also in the memory, for compiled code."""
+        return self._run_id
+
+    @run_id.setter
+    def run_id(self, run_id: int) -> None:
+        self._run_id = run_id
+        signal.store64(self.buffer, RUN_AT, run_id)
 
     @classmethod
     def create(
-        cls, num_chips: int, slot_bytes: int = SLOT_BYTES, ring_bytes: int = RING_BYTES
+        cls,
+        num_chips: int,
+        slot_bytes: int = SLOT_BYTES,
+        ring_bytes: int = RING_BYTES,
+        heap_bytes: int = HEAP_BYTES,
     ) -> "Segment":
         """New memory for a chip of a mesh of `num_chips`.
+
+        The heap becomes smaller than `heap_bytes`, or nothing, where so many addresses are not
+        to be had.
 
         Raises:
             SharedMemoryRefused: this system has no memfd, no /proc, or no memory to give.
@@ -78,12 +107,11 @@ class Segment:
         except OSError as error:
             raise SharedMemoryRefused("memfd_create", str(error)) from error
         token = secrets.token_bytes(_TOKEN_BYTES)
-        sizes = (num_bytes, num_chips, slot_bytes, ring_bytes)
-        address = SegmentAddress(os.getpid(), fd, *sizes, token)
+        most = MOST_ADDRESSES // num_chips**2
         try:
-            os.truncate(fd, num_bytes)
-            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
-            buffer = mmap.mmap(fd, num_bytes)
+            buffer, heap_bytes = _map_with_heap(fd, num_bytes, min(heap_bytes, most))
+            sizes = (len(buffer), num_chips, slot_bytes, ring_bytes, heap_bytes)
+            address = SegmentAddress(os.getpid(), fd, *sizes, token)
             buffer[TOKEN_AT : TOKEN_AT + _TOKEN_BYTES] = token
             cls.open(address).close()  # can others reach it?
         except (OSError, ValueError, SharedMemoryRefused) as error:
@@ -104,7 +132,10 @@ class Segment:
         except OSError as error:
             raise SharedMemoryRefused(f"open {path}", str(error)) from error
         try:
-            buffer = mmap.mmap(fd, address.num_bytes)
+            try:
+                buffer = mmap.mmap(fd, address.num_bytes)
+            except OSError:  # no addresses left for its heap: then without
+                buffer = mmap.mmap(fd, address.num_bytes - address.heap_bytes)
         except (OSError, ValueError) as error:
             raise SharedMemoryRefused(f"map {path}", str(error)) from error
         finally:
@@ -130,8 +161,11 @@ class Segment:
 
     def slot(self, channel: int, parity: int) -> NDArray[np.uint8]:
         """The slot that publishes of that parity use on a channel."""
-        slot_bytes = self.address.slot_bytes
-        return self._view(self._slots_at + (2 * channel + parity) * slot_bytes, slot_bytes)
+        return self._view(self.slot_at(channel, parity), self.address.slot_bytes)
+
+    def slot_at(self, channel: int, parity: int) -> int:
+        """Where that slot begins in the memory."""
+        return self._slots_at + (2 * channel + parity) * self.address.slot_bytes
 
     def mark_aborted(self, run_id: int, by: int) -> None:
         """Tell the owner that `by` aborted a run. Wakes nobody yet."""
@@ -162,3 +196,22 @@ class Segment:
     def _view(self, start: int, num_bytes: int) -> NDArray[np.uint8]:
         assert self._bytes is not None, "segment used after close()"
         return self._bytes[start : start + num_bytes]
+
+
+def _map_with_heap(fd: int, num_bytes: int, heap_bytes: int) -> tuple[mmap.mmap, int]:
+    """Map `num_bytes` and as much of a heap behind them as the system lets us; and how much."""
+    while True:
+        heap_bytes -= heap_bytes % _HUGE_PAGE
+        total = (
+            num_bytes if not heap_bytes else -(-num_bytes // _HUGE_PAGE) * _HUGE_PAGE + heap_bytes
+        )
+        try:
+            os.truncate(fd, total)
+            buffer = mmap.mmap(fd, total)
+        except OSError:
+            if not heap_bytes:
+                raise
+            heap_bytes //= 4
+        else:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+            return buffer, heap_bytes

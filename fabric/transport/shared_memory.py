@@ -8,12 +8,14 @@ everybody may send before anybody receives, whatever the size.
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import PeerAborted, RecvTimeout, SendTimeout, TransportClosed, UnknownRank
 from . import signal
 from .base import SEND_TIMEOUT_S, Address, Buffer, TransportStatistics, flat, host_id
 from .byte_ring import PREFIX, Frame, RingReader, RingWriter
-from .segment import DOORBELL_AT, NUM_CHANNELS, RING_BYTES, SLOT_BYTES, Segment
+from .heap import SharedHeap
+from .segment import DOORBELL_AT, HEAP_BYTES, NUM_CHANNELS, RING_BYTES, SLOT_BYTES, Segment
 from .window import Window
 
 _SLICE_S = 0.1  # a sleep lasts at most this long before its reasons are looked at again
@@ -30,10 +32,12 @@ class SharedMemoryTransport:
         num_chips: int,
         slot_bytes: int = SLOT_BYTES,
         ring_bytes: int = RING_BYTES,
+        heap_bytes: int = HEAP_BYTES,
     ) -> None:
         self._rank = rank
         self._num_chips = num_chips
-        self._own = Segment.create(num_chips, slot_bytes, ring_bytes)
+        self._own = Segment.create(num_chips, slot_bytes, ring_bytes, heap_bytes)
+        self.heap = SharedHeap(self._own)
         self._address = Address(rank, host_id(), self._own.address, None)
         self._segments: dict[int, Segment] = {rank: self._own}
         self._writers: dict[int, RingWriter] = {}
@@ -166,6 +170,14 @@ class SharedMemoryTransport:
         self._windows[channel] = window
         return window
 
+    def install_heap(self) -> bool:
+        """Let the arrays of this thread be born in shared memory. See SharedHeap.install."""
+        return self.heap.install()
+
+    def offset_of(self, array: Any) -> int:
+        """Where in this chip's segment the data of an array begins; -1: not there."""
+        return self.heap.offset_of(array)
+
     def check_abort(self) -> None:
         """Read what has come, so that no sender waits for space; raise PeerAborted if need be."""
         self._pull_all()
@@ -187,6 +199,7 @@ class SharedMemoryTransport:
         self._windows.clear()
         for rank in tuple(self._segments):
             self._disconnect(rank)
+        self.heap.close()
         self._own.close()
 
     def _await_frame(self, reader: RingReader, src: int, timeout_s: float) -> None:

@@ -7,21 +7,39 @@ read n, the slot of n is free again once wait_all() of n + 1 returned. So: each 
 followed by wait_all(), and by reading, before the next but one is written.
 
 The published word is run id and number in one 64-bit value, so words of earlier runs are simply
-too low, and a new run needs no agreement.
+too low, and a new run needs no agreement. It is kept nowhere else than in the chip's own segment,
+so compiled code (collectives/direct.c) and this window publish in turn on one channel.
 """
 
+import mmap
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import PeerAborted, RecvTimeout
 from . import signal
-from .segment import ABORT_AT, Segment
+from .segment import ABORT_AT, RUN_AT, Segment
 
 RUN_SHIFT = 32  # a word is run_id << RUN_SHIFT | number of the publish
 _HOOK_EVERY_S = 0.01
+
+
+class WindowLayout(NamedTuple):
+    """Where a window's words and slots are, for compiled code; offsets in bytes, alike in all."""
+
+    buffers: tuple[mmap.mmap, ...]  # the members' segments
+    member: int  # the index of this chip
+    channel_at: int
+    slots_at: tuple[int, int]  # by parity
+    slot_bytes: int
+    run_at: int
+    abort_at: int
+    heap_at: int  # of this chip
+    heap_bytes: int
+    sees_heaps: bool  # this chip could map the heaps of all members
 
 
 class Window:
@@ -49,20 +67,15 @@ class Window:
             tuple(segment.slot(channel, parity) for segment in segments) for parity in (0, 1)
         )
         self._readable = tuple(tuple(map(_read_only, slots)) for slots in self._slots)
-        self._start(self._own.run_id)
+        self._segments = tuple(segments)
 
     def buffer(self) -> NDArray[np.uint8]:
         """This chip's slot for the next publish: write there, then publish()."""
-        if self._run_id != self._own.run_id:
-            self._start(self._own.run_id)
         return self._slots[(self._word + 1) & 1][self.index]
 
     def publish(self) -> None:
         """Let the others see what buffer() holds, and wake those who wait for it."""
-        if self._run_id != self._own.run_id:
-            self._start(self._own.run_id)
-        self._word += 1
-        signal.publish(self._own.buffer, self._offset, self._word)
+        signal.publish(self._own.buffer, self._offset, self._word + 1)
 
     def wait_all(self, timeout_s: float) -> None:
         """Wait until every member has published as often as this chip.
@@ -88,12 +101,28 @@ class Window:
 
     def is_used(self) -> bool:
         """Was anything published in this run?"""
-        return self._run_id == self._own.run_id and self._word & 0xFFFF_FFFF > 0
+        return self._word & 0xFFFF_FFFF > 0
 
-    def _start(self, run_id: int) -> None:
-        """Count publishes from zero, as every member does at the start of a run."""
-        self._run_id = run_id
-        self._word = run_id << RUN_SHIFT
+    def layout(self) -> WindowLayout:
+        """The places in memory that this window is made of."""
+        return WindowLayout(
+            tuple(segment.buffer for segment in self._segments),
+            self.index,
+            self._offset,
+            (self._own.slot_at(self.channel, 0), self._own.slot_at(self.channel, 1)),
+            self.slot_bytes,
+            RUN_AT,
+            ABORT_AT,
+            self._own.heap_at,
+            self._own.heap_bytes,
+            all(segment.heap_bytes == segment.address.heap_bytes for segment in self._segments),
+        )
+
+    @property
+    def _word(self) -> int:
+        """The chip's last publish; every member counts from zero at the start of a run."""
+        word = signal.load64(self._own.buffer, self._offset)
+        return max(word, self._own.run_id << RUN_SHIFT)
 
     def _wait(self, timeout_s: float) -> int:
         return signal.wait_all(
@@ -102,7 +131,7 @@ class Window:
             self._word,
             self._own.buffer,
             ABORT_AT,
-            self._run_id + 1,
+            self._own.run_id + 1,
             timeout_s,
         )
 
@@ -117,9 +146,9 @@ class Window:
 
     def _fail(self, missing: int, timeout_s: float) -> None:
         rank = self.group[self.index]
-        aborted_by = self._own.aborted_by(self._run_id)
+        aborted_by = self._own.aborted_by(self._own.run_id)
         if aborted_by is not None:
-            raise PeerAborted(rank, aborted_by, self._run_id)
+            raise PeerAborted(rank, aborted_by, self._own.run_id)
         what = f"publish {self._word & 0xFFFF_FFFF} of window channel {self.channel}"
         raise RecvTimeout(rank, self.group[self._awaited[missing]], timeout_s, what)
 
