@@ -101,7 +101,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--iters",
         type=arguments.at_least(1),
         metavar="N",
-        help="calls a loop (20, fewer from 50 MiB on)",
+        help="calls a loop (20; from 3 up, where a loop of all chips would put in over 1 GiB)",
     )
     loop.add_argument(
         "--warmup", type=arguments.at_least(0), default=5, metavar="N", help="(%(default)s)"
@@ -216,7 +216,7 @@ def waiting(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(text):
+    with console.status(text, refresh_per_second=2):  # seldom: the chips need the cores
         yield
 
 
