@@ -10,15 +10,25 @@ from .errors import DTypeError, did_you_mean, nearest_name
 
 
 class DType(Enum):
-    """A number format. bfloat16 is stored as 16-bit words: the upper halves of float32 numbers."""
+    """A number format. bfloat16 is stored as 16-bit words: the upper halves of float32 numbers.
 
-    FLOAT32 = ("float32", np.float32, True)
-    BFLOAT16 = ("bfloat16", np.uint16, True)
-    INT32 = ("int32", np.int32, False)
-    UINT32 = ("uint32", np.uint32, False)
+    Every format can be kept, moved between chips and typecast; `computes` says whether the other
+    ops take it.
+    """
 
-    def __init__(self, label: str, storage: type[np.generic], is_float: bool) -> None:
+    FLOAT32 = ("float32", np.float32, True, True)
+    BFLOAT16 = ("bfloat16", np.uint16, True, True)
+    INT32 = ("int32", np.int32, False, True)
+    UINT32 = ("uint32", np.uint32, False, True)
+    FLOAT16 = ("float16", np.float16, True, False)
+    INT8 = ("int8", np.int8, False, False)
+    UINT8 = ("uint8", np.uint8, False, False)
+
+    def __init__(
+        self, label: str, storage: type[np.generic], is_float: bool, computes: bool
+    ) -> None:
         self.label = label
+        self.computes = computes
         self.numpy: np.dtype[Any] = np.dtype(storage)
         self.itemsize = self.numpy.itemsize
         self.is_float = is_float
@@ -64,9 +74,14 @@ class DType(Enum):
 
 _ALIASES = {
     "bf16": "bfloat16",
+    "f16": "float16",
+    "fp16": "float16",
+    "half": "float16",
     "f32": "float32",
     "fp32": "float32",
     "float": "float32",
+    "i8": "int8",
+    "u8": "uint8",
     "i32": "int32",
     "u32": "uint32",
 }

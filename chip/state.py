@@ -21,7 +21,7 @@ import numpy.typing as npt
 from .clock import Clock
 from .cost import CostModel, Work
 from .dtype import DType
-from .errors import InvalidArgument, MeshtwinError, OpError
+from .errors import DTypeError, InvalidArgument, MeshtwinError, OpError
 from .memory import DramLedger
 from .record import OpFacts, OpRecord, Recorder
 from .spec import ChipSpec, load_product
@@ -50,11 +50,13 @@ class Op:
 
     `rule(*params, *specs)` gives a Plan or raises; `values(*params, *arrays)` the output array.
     With several outputs `values` gives a tuple; with none it writes into an input and gives None.
+    `any_dtype` says that it takes formats that chips do not compute with.
     """
 
     name: str
     rule: Callable[..., Plan]
     values: Callable[..., Any]
+    any_dtype: bool = False
 
 
 @final
@@ -186,6 +188,7 @@ class ChipState:
     def _make_plan(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> _Planned:
         specs = [tensor.spec for tensor in inputs]
         try:
+            _check_dtypes(op, specs)
             plan = op.rule(*params, *specs)
         except Exception as error:
             self._fail(op, error)
@@ -219,3 +222,12 @@ class ChipState:
     def open(cls, product: str, rank: int = 0, plan: bool = False) -> Self:
         """A chip of a product, by name: see `load_product`."""
         return cls(load_product(product), rank, plan)
+
+
+def _check_dtypes(op: Op, specs: list[TensorSpec]) -> None:
+    for spec in specs:
+        if not (spec.dtype.computes or op.any_dtype):
+            raise DTypeError(
+                f"{spec.dtype} is not computed with: typecast it to float32, bfloat16, int32 or "
+                "uint32 first"
+            )

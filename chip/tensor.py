@@ -136,7 +136,7 @@ class Tensor:
         return self.spec.padded_bytes
 
     def to_numpy(self) -> Array:
-        """A copy of the values: float32 (bfloat16 widened), int32 or uint32.
+        """A copy of the values: float32 for all float formats, else the integers.
 
         Raises:
             InvalidArgument: the tensor is a plan's and has no values.
@@ -183,9 +183,9 @@ def encode(array: npt.ArrayLike, dtype: DType) -> Array:
         words = np.empty(wide.shape, np.uint16)
         kernels.round_words(wide, words)
         return words
-    if dtype is DType.FLOAT32:
+    if dtype.is_float:
         with np.errstate(all="ignore"):
-            return _contiguous(given.astype(np.float32, copy=False))
+            return _contiguous(given.astype(dtype.numpy, copy=False))
     if given.dtype.kind not in "iu":
         raise DTypeError(f"an array of {given.dtype} as {dtype} (expected integers)")
     bounds = np.iinfo(dtype.numpy)
@@ -197,7 +197,9 @@ def encode(array: npt.ArrayLike, dtype: DType) -> Array:
 
 
 def decode(storage: Array, dtype: DType) -> Array:
-    """The values of a storage as a new array: float32 (bfloat16 widened), int32 or uint32."""
+    """The values of a storage as a new array: float32 for all floats, else the integers."""
+    if dtype is DType.FLOAT16:
+        return storage.astype(np.float32)
     if dtype is not DType.BFLOAT16:
         return storage.copy()
     out = np.empty(storage.shape, np.float32)

@@ -28,6 +28,8 @@ PERIOD = 251
 """Inputs repeat after so many elements: a prime, so that no swap of equal chunks goes unseen."""
 LARGEST = 256
 """Integers up to here are exact in every format, bfloat16 too; no value or result is larger."""
+LARGEST_INT8 = 127
+"""The same for integers of 8 bits."""
 
 REDUCTIONS: Mapping[str, Any] = MappingProxyType(
     {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
@@ -65,12 +67,14 @@ class Inputs:
 
     def _pattern(self, position: int) -> Array:
         i = np.arange(PERIOD)
+        largest = LARGEST_INT8 if self.dtype in (DType.INT8, DType.UINT8) else LARGEST
         if self.reduction is None:
-            values = (i + 89 * position) % PERIOD
+            values = (i + 89 * position) % PERIOD % (largest + 1)
         elif self.reduction == "prod":
-            values = 1 + (i >> position & 1 if position < 8 else 0 * i)  # at most 2 ** 8
+            factors = largest.bit_length() - 1  # of 2, at most
+            values = 1 + (i >> position & 1 if position < factors else 0 * i)
         else:
-            values = (i + 89 * position) % PERIOD % (LARGEST // self.num_ranks + 1)
+            values = (i + 89 * position) % PERIOD % (largest // self.num_ranks + 1)
         return values.astype(np.float32 if self.dtype.is_float else self.dtype.numpy)
 
 

@@ -10,32 +10,51 @@ class CollectiveError(MeshtwinError):
 class CollectiveMismatch(CollectiveError):
     """Two chips called different collectives at the same place. Raised on every chip of the group.
 
-    Fields: the chip that raises, the first chip that differs from the group's first chip, and what
-    each of the two called.
+    Fields: the chip that raises; the number of the call in its group (or in the program, where the
+    groups differ); the group's first chip, and the first chip that differs from it; for both of
+    them what was called, and the source line.
     """
 
-    def __init__(self, chip: int, first: int, first_call: str, other: int, other_call: str) -> None:
-        super().__init__(chip, first, first_call, other, other_call)
-        self.chip, self.first, self.other = chip, first, other
-        self.first_call, self.other_call = first_call, other_call
+    def __init__(
+        self,
+        chip: int,
+        number: int,
+        first: int,
+        first_call: str,
+        first_line: str,
+        other: int,
+        other_call: str,
+        other_line: str,
+    ) -> None:
+        super().__init__(chip, number, first, first_call, first_line, other, other_call, other_line)
+        self.chip, self.number, self.first, self.other = chip, number, first, other
+        self.first_call, self.first_line = first_call, first_line
+        self.other_call, self.other_line = other_call, other_line
 
     def __str__(self) -> str:
         return (
-            f"chip {self.first} called {self.first_call}, but chip {self.other} called "
-            f"{self.other_call}: every chip of a group must make the same collective calls "
-            "in the same order"
+            f"collective {self.number}: chip {self.first} called {self.first_call} at "
+            f"{self.first_line}, but chip {self.other} called {self.other_call} at "
+            f"{self.other_line}: every chip of a group must make the same collective calls in the "
+            "same order"
         )
 
 
 class ChunkError(CollectiveError, ValueError):
-    """A tensor cannot be cut over the chips of a group along the dim that was asked for."""
+    """A tensor has no dim that could be cut or joined as asked."""
 
-    def __init__(self, op: str, shape: tuple[int, ...], dim: int, num_ranks: int) -> None:
-        super().__init__(op, shape, dim, num_ranks)
-        self.op, self.shape, self.dim, self.num_ranks = op, shape, dim, num_ranks
+    def __init__(self, op: str, shape: tuple[int, ...], dim: int) -> None:
+        super().__init__(op, shape, dim)
+        self.op, self.shape, self.dim = op, shape, dim
 
     def __str__(self) -> str:
-        return f"{self.op}: {cut_problem(self.shape, self.dim, self.num_ranks)}"
+        if not self.shape:
+            return f"{self.op}: a tensor of shape () has no dim"
+        dims = len(self.shape)
+        return (
+            f"{self.op}: dim {self.dim} is not a dim of shape {self.shape}; "
+            f"legal dims are {-dims} to {dims - 1}"
+        )
 
 
 class CollectiveTimeout(CollectiveError):
@@ -52,28 +71,31 @@ class CollectiveTimeout(CollectiveError):
         )
 
 
+class AlgorithmError(CollectiveError, ValueError):
+    """An algorithm does not exist, or cannot do an operation on a group of chips."""
+
+    def __init__(self, algorithm: str, operation: str, reason: str) -> None:
+        super().__init__(algorithm, operation, reason)
+        self.algorithm, self.operation, self.reason = algorithm, operation, reason
+
+    def __str__(self) -> str:
+        return f"algorithm {self.algorithm!r} for {self.operation}: {self.reason}"
+
+
 class ScheduleError(CollectiveError):
     """A schedule does not do what its operation promises: the algorithm that made it is wrong."""
 
 
-def cut_problem(shape: tuple[int, ...], dim: int, parts: int) -> str | None:
-    """Why a tensor cannot be cut along `dim` in equal parts, and the nearest legal choice.
+class CreditCycle(ScheduleError):
+    """The packets of a schedule can wait for one another's buffers in a circle, and lock up."""
 
-    None when it can; a dim of size 0 can, in empty parts.
-    """
-    if not shape:
-        return "a tensor of shape () has no dim that could be cut"
-    if not -len(shape) <= dim < len(shape):
+    def __init__(self, algorithm: str, operation: str, box: str, circle: str) -> None:
+        super().__init__(algorithm, operation, box, circle)
+        self.algorithm, self.operation, self.box = algorithm, operation, box
+        self.circle = circle
+
+    def __str__(self) -> str:
         return (
-            f"dim {dim} is not a dim of shape {shape}; legal dims are "
-            f"{-len(shape)} to {len(shape) - 1}"
+            f"{self.algorithm} {self.operation} can lock up on {self.box}: {self.circle}; a second "
+            "virtual channel on a wrap breaks the circle"
         )
-    size = shape[dim]
-    if size % parts == 0:
-        return None
-    below, above = size // parts * parts, (size // parts + 1) * parts
-    nearest = f"sizes are {below} and {above}" if below else f"size is {above}"
-    return (
-        f"dim {dim} of shape {shape} has size {size}, which does not divide over {parts} chips; "
-        f"the nearest legal {nearest}"
-    )

@@ -1,113 +1,145 @@
 """One collective call, planned once: its schedule, the cut of its tensor, its simulated time."""
 
-import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..chip.dtype import DType
 from ..fabric.topology import Box
-from .algorithms.line import line_schedule
-from .algorithms.ring import ring_schedule
-from .costs import load_costs
-from .errors import ChunkError
-from .group import Group, group_of
-from .schedule import Operation, Order, Schedule, Sum
+from .algorithm import Algorithm
+from .call import Call
+from .costs import costs_of
+from .cut import Region, Shape, split_sizes, whole
+from .errors import AlgorithmError, ChunkError, CollectiveError
+from .group import stand_or_fail
+from .operation import Operation
+from .schedule import Schedule, Sum
 from .simulate import Timing, Traffic, simulate
 
-Words = NDArray[np.generic]
-MAX_TEXT_BYTES = 900
 MOST_PLANS = 4096
 """Plans and timings remembered; each new shape makes one."""
 BARRIER_TOKEN_BYTES = 16
 """What one barrier message carries: the smallest payload of the fabric's own latency tests."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """What a chip asks for. Chips that take part in one collective must make equal calls.
-
-    `dim` is the tensor dim that is cut (reduce_scatter) or joined (all_gather), never negative;
-    `root` is the rank that broadcasts.
-    """
-
-    operation: Operation
-    shape: tuple[int, ...]
-    dtype: DType
-    axis: int | None = None
-    dim: int = 0
-    root: int = 0
-
-    def __str__(self) -> str:
-        words = [f"{self.operation.value}(shape {self.shape}, {self.dtype.label}"]
-        if self.axis is not None:
-            words.append(f"axis {self.axis}")
-        if self.operation in (Operation.ALL_GATHER, Operation.REDUCE_SCATTER):
-            words.append(f"dim {self.dim}")
-        if self.operation is Operation.BROADCAST:
-            words.append(f"root {self.root}")
-        return ", ".join(words) + ")"
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A call on one chip's group: `block_of[chunk]` is the part of the tensor that a chunk is.
+    """A call as one chip of its group carries it out.
 
-    The tensor is laid out as `num_blocks` rows of `block_items` items; for all_reduce and
-    broadcast the last rows may be partly or wholly padding, which is neither sent nor timed.
+    `order[position]` is the rank at each position of the schedule.
     """
 
     call: Call
     box: Box
-    group: Group
+    order: tuple[int, ...]
     position: int
     schedule: Schedule
-    block_of: tuple[int, ...]
-    num_blocks: int
-    block_items: int
-    chunk_bytes: tuple[int, ...]
+
+    @property
+    def rank(self) -> int:
+        """The chip whose plan this is."""
+        return self.order[self.position]
+
+    @property
+    def num_ranks(self) -> int:
+        """How many chips take part."""
+        return len(self.order)
 
     @cached_property
-    def rank_index(self) -> int:
-        """Where this chip stands among the ascending ranks of its group."""
-        return self.block_of[self.position]
+    def index_of(self) -> tuple[int, ...]:
+        """Where the chip at each position stands among the ascending ranks of the group."""
+        return tuple(self.call.ranks.index(rank) for rank in self.order)
 
     @cached_property
-    def result_rows(self) -> int:
-        """How many blocks the chip ends with."""
-        return 1 if self.call.operation is Operation.REDUCE_SCATTER else len(self.block_of)
+    def ends_with_nothing(self) -> bool:
+        """True for the chips that get no result: all but the root of a reduce or a gather."""
+        return not self.schedule.chunks_at_end(self.position)
 
     @cached_property
-    def sums(self) -> dict[int, Sum | Order]:
-        """How each chunk that this chip ends with is added up."""
-        return self.schedule.sums(self.position)
+    def result_shape(self) -> Shape:
+        """The shape of this chip's result."""
+        return self.result_shape_at(self.position)
 
-    def call_text(self, number: int) -> str:
-        """The call as the `number`-th of its group in a run."""
-        return f"{self.call} as collective {number} of its group"
-
-    @cached_property
-    def text(self) -> NDArray[np.uint8]:
-        """The call in words, as UTF-8 bytes, for the other chips."""
-        return np.frombuffer(str(self.call).encode()[:MAX_TEXT_BYTES], np.uint8)
-
-    @cached_property
-    def digest(self) -> bytes:
-        """16 bytes that differ where calls differ."""
-        return hashlib.blake2b(str(self.call).encode(), digest_size=16).digest()
-
-    @cached_property
-    def result_shape(self) -> tuple[int, ...]:
-        """The shape of the chip's result."""
-        shape, dim, ranks = self.call.shape, self.call.dim, len(self.group.ranks)
-        if self.call.operation is Operation.REDUCE_SCATTER:
-            return (*shape[:dim], shape[dim] // ranks, *shape[dim + 1 :])
-        if self.call.operation is Operation.ALL_GATHER:
-            return (*shape[:dim], ranks * shape[dim], *shape[dim + 1 :])
+    def result_shape_at(self, position: int) -> Shape:
+        """The shape of the result of the chip at a position."""
+        call, shape = self.call, self.call.shape
+        own = self._cut_sizes[self.index_of[position]] if call.operation.cuts else 0
+        if call.operation is Operation.ALL_TO_ALL:
+            shape = _with(shape, call.dim, own)
+            size = shape[call.concat_dim] * self.num_ranks
+            return _with(shape, call.concat_dim, size)
+        if call.operation.cuts:
+            return _with(shape, call.dim, own)
+        if call.operation.joins:
+            return _with(shape, call.dim, sum(self._join_sizes))
         return shape
+
+    @cached_property
+    def _cut_sizes(self) -> tuple[int, ...]:
+        return split_sizes(self.call.shape[self.call.dim], self.num_ranks)
+
+    @cached_property
+    def _join_sizes(self) -> tuple[int, ...]:
+        call = self.call
+        return call.sizes or (call.shape[call.dim],) * self.num_ranks
+
+    def source(self, part: int) -> Region:
+        """Where a part lies in the input of the chips that start with it."""
+        call = self.call
+        if call.operation.cuts:
+            index = self.index_of[part % self.num_ranks]
+            return Region(
+                call.shape, call.dim, sum(self._cut_sizes[:index]), self._cut_sizes[index]
+            )
+        if call.operation.joins:
+            return whole(_with(call.shape, call.dim, self._join_sizes[self.index_of[part]]))
+        return whole(call.shape)
+
+    def target(self, part: int, position: int) -> Region:
+        """Where a part lies in the result of the chip at a position that ends with it."""
+        call, shape = self.call, self.result_shape_at(position)
+        if call.operation is Operation.ALL_TO_ALL:
+            size = shape[call.concat_dim] // self.num_ranks
+            index = self.index_of[part // self.num_ranks]
+            return Region(shape, call.concat_dim, index * size, size)
+        if call.operation.joins:
+            index = self.index_of[part]
+            sizes = self._join_sizes
+            return Region(shape, call.dim, sum(sizes[:index]), sizes[index])
+        return whole(shape)
+
+    def part_shape(self, part: int) -> Shape:
+        """The shape of a part: () of a tensor without dims."""
+        return () if not self.call.shape else self.source(part).part_shape
+
+    @cached_property
+    def chunk_items(self) -> tuple[int, ...]:
+        """The items of each chunk."""
+        pieces = self.schedule.pieces
+        return tuple(
+            size
+            for part in range(self.schedule.num_parts)
+            for size in split_sizes(math.prod(self.part_shape(part)), pieces)
+        )
+
+    @cached_property
+    def chunk_starts(self) -> tuple[int, ...]:
+        """Where each chunk starts in its part, in items."""
+        pieces, sizes = self.schedule.pieces, self.chunk_items
+        return tuple(
+            sum(sizes[chunk - chunk % pieces : chunk]) for chunk in range(self.schedule.num_chunks)
+        )
+
+    @cached_property
+    def chunk_bytes(self) -> tuple[int, ...]:
+        """What each chunk is on a link."""
+        if self.call.operation is Operation.BARRIER:
+            return (BARRIER_TOKEN_BYTES,) * self.schedule.num_chunks
+        return tuple(items * self.call.wire_itemsize for items in self.chunk_items)
+
+    @property
+    def sums(self) -> dict[int, Sum]:
+        """How each chunk that this chip ends with is added up, by positions."""
+        return self.schedule.contributions[self.position]
 
     @cached_property
     def bytes_sent(self) -> int:
@@ -119,11 +151,6 @@ class Plan:
             if step.src == self.position
         )
 
-    @property
-    def is_trivial(self) -> bool:
-        """True when the chip is alone: nothing to send, no time."""
-        return len(self.group.ranks) == 1
-
     def exit_ps(self, sim_entry_ps: tuple[int, ...]) -> int:
         """When this chip is done, if the positions enter at `sim_entry_ps` (simulated ps)."""
         first = min(sim_entry_ps)
@@ -131,79 +158,78 @@ class Plan:
         return first + relative.sim_exit_ps[self.position]
 
     @cached_property
+    def sim_together_ps(self) -> int:
+        """What it takes when all chips enter together, until this chip is done."""
+        return self.exit_ps((0,) * self.num_ranks)
+
+    @cached_property
+    def sim_whole_ps(self) -> int:
+        """What it takes when all chips enter together, until the last one is done."""
+        return max(_timing(self, (0,) * self.num_ranks).sim_exit_ps)
+
+    @property
     def traffic(self) -> Traffic:
         """Bytes and messages that this chip sends over each link; no entry time changes them."""
-        return _timing(self, (0,) * len(self.group.order)).traffic[self.position]
+        return self.traffic_of_all[self.position]
 
-    def to_blocks(self, words: Words) -> Words:
-        """The chip's tensor as rows [num_blocks, block_items], zero-padded."""
-        if self.call.operation is Operation.REDUCE_SCATTER:
-            words = np.moveaxis(words.reshape(self._split_shape()), self.call.dim, 0)
-            return np.ascontiguousarray(words).reshape(self.num_blocks, self.block_items)
-        flat = np.ascontiguousarray(words).reshape(-1)
-        padded = self.num_blocks * self.block_items
-        if flat.size != padded:
-            flat = np.concatenate([flat, np.zeros(padded - flat.size, flat.dtype)])
-        return flat.reshape(self.num_blocks, self.block_items)
-
-    def from_blocks(self, blocks: Words) -> Words:
-        """The result from its rows: all blocks, or for reduce_scatter the chip's own one."""
-        if self.call.operation is Operation.ALL_GATHER:
-            stacked = blocks.reshape(len(self.group.ranks), *self.call.shape)
-            joined = np.moveaxis(stacked, 0, self.call.dim)
-            return np.ascontiguousarray(joined).reshape(self.result_shape)
-        return blocks.reshape(-1)[: math.prod(self.result_shape)].reshape(self.result_shape)
-
-    def _split_shape(self) -> tuple[int, ...]:
-        shape, dim, ranks = self.call.shape, self.call.dim, len(self.group.ranks)
-        return (*shape[:dim], ranks, shape[dim] // ranks, *shape[dim + 1 :])
+    @cached_property
+    def traffic_of_all(self) -> tuple[Traffic, ...]:
+        """The traffic that each position causes."""
+        return _timing(self, (0,) * self.num_ranks).traffic
 
 
 @lru_cache(maxsize=MOST_PLANS)
-def make_plan(box: Box, rank: int, call: Call) -> Plan:
-    """The plan of `call` on chip `rank` of `box`.
+def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
+    """The plan of `call` on chip `rank` of `box`, by a certain algorithm.
 
     Raises:
-        ChunkError: reduce_scatter of a dim that does not divide over the group, or no such dim.
+        ChunkError: a dim that the tensor does not have.
+        CollectiveError: the root is not in the group, or sizes that do not fit the shape.
+        AlgorithmError: the algorithm cannot do this on these chips.
     """
-    group = group_of(box, rank, call.axis)
-    ranks = len(group.ranks)
-    _check(call, ranks)
-    make = ring_schedule if group.is_ring else line_schedule
-    root = group.order.index(call.root) if call.operation is Operation.BROADCAST else 0
-    schedule = make(call.operation, ranks, root)
-    items = math.prod(call.shape)
-    block_of = tuple(group.ranks.index(chip) for chip in group.order)
-    if call.operation is Operation.BARRIER:
-        return Plan(
-            call, box, group, group.order.index(rank), schedule, block_of, ranks, 0,
-            (BARRIER_TOKEN_BYTES,) * ranks,
-        )  # fmt: skip
-    cut_evenly = call.operation in (Operation.ALL_GATHER, Operation.REDUCE_SCATTER)
-    block_items = items if call.operation is Operation.ALL_GATHER else -(-items // ranks)
-    sizes = [
-        block_items if cut_evenly else max(0, min(block_items, items - block * block_items))
-        for block in block_of
-    ]
-    return Plan(
-        call, box, group, group.order.index(rank), schedule, block_of,
-        1 if call.operation is Operation.ALL_GATHER else ranks, block_items,
-        tuple(size * call.dtype.itemsize for size in sizes),
-    )  # fmt: skip
+    check_call(call, rank)
+    order, team = stand_or_fail(box, call.ranks, algorithm, call.operation.label)
+    root = order.index(call.root) if call.operation.has_root else 0
+    schedule = algorithm.schedule(call.operation, team, root)
+    if call.rounds_on_wire and schedule.adds_to_copies:
+        raise AlgorithmError(
+            algorithm.name,
+            call.operation.label,
+            "it adds to what was copied, so a wire dtype would round in an order of its own",
+        )
+    return Plan(call, box, order, order.index(rank), schedule)
 
 
-def _check(call: Call, ranks: int) -> None:
-    if call.operation not in (Operation.ALL_GATHER, Operation.REDUCE_SCATTER):
-        return
-    exists = 0 <= call.dim < len(call.shape)
-    if not exists or (
-        call.operation is Operation.REDUCE_SCATTER and call.shape[call.dim] % ranks != 0
-    ):
-        raise ChunkError(call.operation.value, call.shape, call.dim, ranks)
+def check_call(call: Call, rank: int) -> None:
+    """Raise what is wrong with a call, whatever the algorithm."""
+    operation, dims = call.operation, len(call.shape)
+    wanted: tuple[int, ...] = (call.dim,) if operation.cuts or operation.joins else ()
+    if operation is Operation.ALL_TO_ALL:
+        wanted = (call.dim, call.concat_dim)
+    for dim in wanted:
+        if not 0 <= dim < dims:
+            raise ChunkError(operation.label, call.shape, dim)
+    if operation.has_root and call.root not in call.ranks:
+        raise CollectiveError(
+            f"{operation.label}: root {call.root} is not in the group of chip {rank}; "
+            f"legal roots are {', '.join(map(str, call.ranks))}"
+        )
+    if call.sizes is not None:
+        own = call.shape[call.dim]
+        index = call.ranks.index(rank)
+        if len(call.sizes) != len(call.ranks) or call.sizes[index] != own:
+            raise CollectiveError(
+                f"{operation.label}: sizes {list(call.sizes)} must have one size for each of the "
+                f"{len(call.ranks)} chips of the group; chip {rank} has {own} along dim {call.dim}"
+            )
 
 
 @lru_cache(maxsize=MOST_PLANS)
 def _timing(plan: Plan, sim_entry_ps: tuple[int, ...]) -> Timing:
     return simulate(
-        plan.schedule, plan.box, plan.group.order, plan.chunk_bytes, sim_entry_ps, load_costs()
+        plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps, costs_of(plan.box)
     )
+
+
+def _with(shape: Shape, dim: int, size: int) -> Shape:
+    return (*shape[:dim], size, *shape[dim + 1 :])

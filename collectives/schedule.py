@@ -1,46 +1,33 @@
 """A collective as explicit steps: who sends which chunk to whom, and who adds in which order.
 
 Theory of operation. A group of n chips stands at positions 0..n-1 (for a ring, in ring order). The
-tensor is cut into chunks. A schedule is a list of rounds; a round is a list of steps that read the
-state as it was before the round. A COPY step replaces the receiver's chunk; an ADD step makes it
-`received + own`. One schedule serves three purposes: `execute` moves the values, `simulate` gives
-the time, and `contributions` says on paper in which order each chunk was added, so that a direct
-execution in shared memory can add in that very order and give the same bits.
+data falls in parts (see operation.py), and each part in as many pieces as the algorithm likes; a
+chunk is one piece: chunk = part * pieces + piece. A schedule is a list of rounds; a round is a
+list of steps that read the state as it was before the round. A COPY step replaces the receiver's
+chunk; a REDUCE step makes it `received + own`. One schedule serves every purpose: `execute`
+moves the values, `simulate` gives the time, `verify` proves it right, and `contributions` says on
+paper in which order each chunk was added, so that a direct execution in shared memory can add in
+that very order and give the same bits.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 from typing import TypeAlias, Union
 
 from .errors import ScheduleError
+from .operation import Operation
 
 Sum: TypeAlias = Union[int, tuple["Sum", "Sum"]]  # noqa: UP007 (an alias of itself)
-"""How a value was added: a position's own value, or (left + right)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """A sum from left to right: ((p0 + p1) + p2) + ... of these positions."""
-
-    positions: tuple[int, ...]
-
-
-class Operation(Enum):
-    """The collectives that have schedules."""
-
-    ALL_REDUCE = "all_reduce"
-    REDUCE_SCATTER = "reduce_scatter"
-    ALL_GATHER = "all_gather"
-    BROADCAST = "broadcast"
-    BARRIER = "barrier"
+"""How a value was added: a position's own value, or (received + own)."""
 
 
 class StepKind(Enum):
     """What the receiver does with the chunk that arrives."""
 
     COPY = "copy"
-    ADD = "add"
+    REDUCE = "reduce"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +44,11 @@ Round: TypeAlias = tuple[Step, ...]
 State: TypeAlias = list[dict[int, Sum]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """The rounds of one collective over `num_ranks` positions and `num_chunks` chunks.
 
-    Position i starts with every chunk for all_reduce and reduce_scatter, with chunk i for
-    all_gather and barrier, and the root starts with every chunk for broadcast. Position i ends
-    with every chunk, except for reduce_scatter, where it ends with chunk i.
+    What positions start and end with is the operation's promise; `root` is a position.
     """
 
     operation: Operation
@@ -73,92 +58,135 @@ class Schedule:
     rounds: tuple[Round, ...]
     root: int = 0
 
+    @property
+    def num_parts(self) -> int:
+        """In how many parts the data falls."""
+        return self.operation.num_parts(self.num_ranks)
+
+    @property
+    def pieces(self) -> int:
+        """In how many chunks each part is cut."""
+        return self.num_chunks // self.num_parts
+
+    def chunks_of(self, parts: Sequence[int]) -> list[int]:
+        """The chunks of some parts, in order."""
+        pieces = self.pieces
+        return [chunk for part in parts for chunk in range(part * pieces, (part + 1) * pieces)]
+
+    def chunks_at_start(self, position: int) -> list[int]:
+        """The chunks that a position starts with."""
+        return self.chunks_of(self.operation.parts_at_start(self.num_ranks, position, self.root))
+
+    def chunks_at_end(self, position: int) -> list[int]:
+        """The chunks that a position must end with."""
+        return self.chunks_of(self.operation.parts_at_end(self.num_ranks, position, self.root))
+
     @cached_property
     def contributions(self) -> tuple[dict[int, Sum], ...]:
-        """For each position, how the value of each chunk that it holds at the end was added up.
+        """For each position, how the value of each chunk that it must end with was added up.
 
         Raises:
-            ScheduleError: a step sends a chunk that its sender does not have, or a position does
-                not end with every contribution exactly once.
+            ScheduleError: a step names a position or chunk that does not exist, or sends a chunk
+                that its sender does not have; or a position does not end with every contribution
+                exactly once.
         """
-        state = self._start()
+        state: State = [
+            dict.fromkeys(self.chunks_at_start(position), position)
+            for position in range(self.num_ranks)
+        ]
         for number, steps in enumerate(self.rounds):
-            state = self._after(state, steps, number)
-        self._check_end(state)
-        return tuple(state)
-
-    def sums(self, position: int) -> dict[int, Sum | Order]:
-        """`contributions` of a position, with an Order where a sum goes from left to right."""
-        return self._sums[position]
+            self._apply(state, steps, number)
+        return tuple(self._end(state, position) for position in range(self.num_ranks))
 
     @cached_property
-    def _sums(self) -> tuple[dict[int, Sum | Order], ...]:
-        return tuple(
-            {chunk: left_fold(how) or how for chunk, how in end.items()}
-            for end in self.contributions
-        )
+    def adds_to_copies(self) -> bool:
+        """Is a chunk ever added to a copy that came from another position?"""
+        copies: set[tuple[int, int]] = set()
+        for step in (step for steps in self.rounds for step in steps):
+            if step.kind is StepKind.COPY:
+                copies.add((step.dst, step.chunk))
+            elif (step.dst, step.chunk) in copies:
+                return True
+        return False
 
-    def wanted(self, position: int) -> tuple[int, ...]:
-        """The chunks that a position holds at the end."""
-        if self.operation is Operation.REDUCE_SCATTER:
-            return (position,)
-        return tuple(range(self.num_chunks))
-
-    def _start(self) -> State:
-        everything = range(self.num_chunks)
-        if self.operation in (Operation.ALL_REDUCE, Operation.REDUCE_SCATTER):
-            return [dict.fromkeys(everything, rank) for rank in range(self.num_ranks)]
-        if self.operation is Operation.BROADCAST:
-            empty: State = [{} for _ in range(self.num_ranks)]
-            empty[self.root] = dict.fromkeys(everything, self.root)
-            return empty
-        return [{rank: rank} for rank in range(self.num_ranks)]
-
-    def _after(self, state: State, steps: Round, number: int) -> State:
-        after: State = [dict(chunks) for chunks in state]
-        for step in steps:
-            if step.chunk not in state[step.src]:
-                raise ScheduleError(
-                    f"{self.algorithm} {self.operation.value}: in round {number} position "
-                    f"{step.src} sends chunk {step.chunk}, which it does not have"
-                )
-            value = state[step.src][step.chunk]
-            if step.kind is StepKind.ADD:
-                value = (value, after[step.dst][step.chunk])
-            after[step.dst][step.chunk] = value
-        return after
-
-    def _check_end(self, state: State) -> None:
-        reduces = self.operation in (Operation.ALL_REDUCE, Operation.REDUCE_SCATTER)
-        for position in range(self.num_ranks):
-            for chunk in self.wanted(position):
-                got = sorted(leaves(state[position].get(chunk)))
-                source = self.root if self.operation is Operation.BROADCAST else chunk
-                want = list(range(self.num_ranks)) if reduces else [source]
-                if got != want:
-                    raise ScheduleError(
-                        f"{self.algorithm} {self.operation.value}: position {position} ends with "
-                        f"chunk {chunk} from positions {got}, expected {want}"
+    def _apply(self, state: State, steps: Round, number: int) -> None:
+        """One round: all steps read first, then they land in the order of the round."""
+        sent = [self._read(state, step, number) for step in steps]
+        for step, value in zip(steps, sent, strict=True):
+            there = state[step.dst]
+            if step.kind is StepKind.REDUCE:
+                if step.chunk not in there:
+                    raise self._wrong(
+                        step, number, f"position {step.dst} has no chunk {step.chunk} to add to"
                     )
+                value = (value, there[step.chunk])
+            there[step.chunk] = value
+
+    def _read(self, state: State, step: Step, number: int) -> Sum:
+        n = self.num_ranks
+        if not (0 <= step.src < n and 0 <= step.dst < n and step.src != step.dst):
+            raise self._wrong(step, number, f"positions are 0 to {n - 1}, and two different ones")
+        if not 0 <= step.chunk < self.num_chunks:
+            raise self._wrong(step, number, f"chunks are 0 to {self.num_chunks - 1}")
+        if step.chunk not in state[step.src]:
+            holders = [p for p in range(n) if step.chunk in state[p]]
+            raise self._wrong(
+                step, number,
+                f"position {step.src} does not have chunk {step.chunk} then "
+                f"(held by positions {holders})",
+            )  # fmt: skip
+        return state[step.src][step.chunk]
+
+    def _end(self, state: State, position: int) -> dict[int, Sum]:
+        """What a position ends with, after a check that it is what the operation promises."""
+        ends: dict[int, Sum] = {}
+        for chunk in self.chunks_at_end(position):
+            got = sorted(leaves(state[position].get(chunk)))
+            part = chunk // self.pieces
+            want = list(self.operation.sources(self.num_ranks, part, self.root))
+            if got != want:
+                raise ScheduleError(
+                    f"{self.algorithm} {self.operation.label}: position {position} ends with "
+                    f"chunk {chunk} from positions {got}, expected {want}"
+                )
+            ends[chunk] = state[position][chunk]
+        return ends
+
+    def _wrong(self, step: Step, number: int, why: str) -> ScheduleError:
+        return ScheduleError(
+            f"{self.algorithm} {self.operation.label}: in round {number} position {step.src} "
+            f"sends chunk {step.chunk} to position {step.dst} ({step.kind.value}), but {why}"
+        )
 
 
 def leaves(value: Sum | None) -> list[int]:
     """The positions whose values were added, in order, each as often as it was added."""
-    if value is None:
-        return []
+    found: list[int] = []
+    pending = [] if value is None else [value]
+    while pending:
+        top = pending.pop()
+        if isinstance(top, int):
+            found.append(top)
+        else:
+            pending += (top[1], top[0])
+    return found
+
+
+def same_sum(a: Sum, b: Sum) -> bool:
+    """Do two sums give the same bits? Each addition may have its two sides exchanged."""
+    return _canonical(a) == _canonical(b)
+
+
+def _canonical(value: Sum) -> Sum:
+    """The sum with the side of the lowest position first, everywhere."""
     if isinstance(value, int):
-        return [value]
-    left, right = value
-    return leaves(left) + leaves(right)
+        return value
+    left, right = _canonical(value[0]), _canonical(value[1])
+    return (left, right) if _first(left) <= _first(right) else (right, left)
 
 
-def left_fold(value: Sum) -> Order | None:
-    """The order of a sum that is ((a + b) + c) + ..., else None."""
-    order: list[int] = []
+def _first(value: Sum) -> int:
+    """The lowest position of a canonical sum."""
     while isinstance(value, tuple):
-        value, last = value
-        if not isinstance(last, int):
-            return None
-        order.append(last)
-    order.append(value)
-    return Order(tuple(reversed(order)))
+        value = value[0]
+    return value

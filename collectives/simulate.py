@@ -1,34 +1,65 @@
 """The simulated time of a schedule over the links of a box.
 
-A step starts when its sender has held the chunk for the step overhead and the links of the route
-are free; it takes the latency of each hop and the transfer at the rate of the slowest link; an
-addition follows on arrival. The overhead is a delay, not work: while it passes, the sender's other
-chunks may be on their links, as in a pipeline. Links are full duplex: each direction is occupied
-by one message at a time, so steps that share a link wait for one another in the order of the
-schedule. All in integer picoseconds, so two runs give the same times on any machine.
+Theory of operation. A collective begins when every chip knows that all are there: the last one has
+entered and started up, and the news has crossed the group (a barrier has no such beginning: it is
+one). Then messages flow. A message starts when its sender has held its chunks for the step
+overhead; it enters each link of its route when its first byte has come there and the link is free
+of the messages before it in the order of the schedule. It occupies a link for bytes / rate, flows
+on while it comes in, and its last byte comes one latency after it left. A chip passes a chunk on,
+or adds it, when it has all of it. The overhead is a delay, not work: while it passes, other
+messages may be on the links. Links are full duplex. All in integer picoseconds, so two runs give
+the same times on any machine.
+
+all_reduce, made of a reduce_scatter and an all_gather, starts up again between them. An all_gather
+also copies the chip's own chunk into the result, by the worker that is first done with sending;
+with much to send, several workers share a link, and the copy is hidden.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TypeAlias
+from functools import cached_property
+from typing import NamedTuple, TypeAlias
 
-from ..fabric.routing import route
+from ..fabric.fate import Link
 from ..fabric.topology import Box
 from .costs import CollectiveCosts
-from .schedule import Schedule, Step, StepKind
+from .messages import Message, Messages, messages_of
+from .operation import Operation
+from .schedule import Schedule
 
-Link: TypeAlias = tuple[int, int]
-"""One direction between two neighbouring chips, (src, dst)."""
 Traffic: TypeAlias = dict[Link, tuple[int, int]]
 """Bytes and messages over each link of the routes that one position sends on."""
+COPIES_ITS_OWN = (Operation.ALL_GATHER, Operation.ALL_REDUCE)
 
 
-@dataclass(frozen=True, slots=True)
+class SentMessage(NamedTuple):
+    """One message as it went: positions, chunks, the chips on its route, and simulated times."""
+
+    src: int
+    dst: int
+    chunks: tuple[int, ...]
+    route: tuple[int, ...]
+    sim_start_ps: int
+    sim_arrival_ps: int
+
+
+@dataclass(frozen=True)
 class Timing:
-    """When each position is done (simulated ps), and the traffic that each position causes."""
+    """When each position is done (simulated ps), and each message with its times and size."""
 
     sim_exit_ps: tuple[int, ...]
-    traffic: tuple[Traffic, ...]
+    messages: tuple[SentMessage, ...]
+    message_bytes: tuple[int, ...]
+
+    @cached_property
+    def traffic(self) -> tuple[Traffic, ...]:
+        """By position: bytes and messages that it sends over each directed link of its routes."""
+        traffic: tuple[Traffic, ...] = tuple({} for _ in self.sim_exit_ps)
+        for message, num_bytes in zip(self.messages, self.message_bytes, strict=True):
+            sent = traffic[message.src]
+            for link in zip(message.route, message.route[1:], strict=False):
+                before, count = sent.get(link, (0, 0))
+                sent[link] = (before + num_bytes, count + 1)
+        return traffic
 
 
 def simulate(
@@ -43,60 +74,120 @@ def simulate(
 
     A step of an empty chunk is not sent and costs nothing.
 
-    Returns: exit times by position, and the bytes and messages that each position sends over each
-        directed link of its routes.
+    Returns: exit times by position, and every message in the order of the schedule.
     """
-    return _Simulation(schedule, box, order, chunk_bytes, sim_entry_ps, costs).run()
+    empty = () if all(chunk_bytes) else tuple(i for i, size in enumerate(chunk_bytes) if not size)
+    messages = messages_of(schedule, box, order, empty)
+    return _Simulation(schedule, box, messages, chunk_bytes, sim_entry_ps, costs).run()
 
 
 class _Simulation:
-    """The state of one simulation: when each chunk is ready, each chip and each link free."""
+    """The state of one simulation: when each chunk is ready, each chip done, each link free."""
 
     def __init__(
         self,
         schedule: Schedule,
         box: Box,
-        order: tuple[int, ...],
+        messages: Messages,
         chunk_bytes: tuple[int, ...],
         sim_entry_ps: tuple[int, ...],
         costs: CollectiveCosts,
     ) -> None:
-        self.schedule, self.box, self.order = schedule, box, order
-        self.chunk_bytes, self.costs = chunk_bytes, costs
-        started = [entry + costs.startup_ps for entry in sim_entry_ps]
-        self.ready = [dict.fromkeys(range(schedule.num_chunks), ps) for ps in started]
-        self.done = started
-        self.link_free: dict[Link, int] = {}
-        self.traffic: tuple[Traffic, ...] = tuple({} for _ in order)
+        self.operation, self.messages, self.chunk_bytes = schedule.operation, messages, chunk_bytes
+        self.link, self.costs = box.link, costs
+        self.agreement_ps = box.link.latency_ps(messages.span)
+        self.done = self._started(sim_entry_ps)
+        self.ready = [ps for ps in self.done for _ in range(schedule.num_chunks)]
+        self.link_free = [0] * len(messages.links)
+        self.link_bytes = [0] * len(messages.links)
+        self.transfers: dict[tuple[int, int], int] = {}
 
     def run(self) -> Timing:
-        for steps in self.schedule.rounds:
-            sent = [(step, self._send(step)) for step in steps if self.chunk_bytes[step.chunk]]
-            for step, arrival_ps in sent:
-                self._arrive(step, arrival_ps)
-        return Timing(tuple(self.done), self.traffic)
+        """Send round after round: all steps of a round read what was there before it."""
+        sent: list[SentMessage] = []
+        sizes: list[int] = []
+        chunk_bytes, sends, arrives = self.chunk_bytes, self._send, self._arrive
+        for messages in self.messages.rounds:
+            first = len(sent)
+            for message in messages:
+                chunks = message.chunks
+                if len(chunks) == 1:
+                    num_bytes = chunk_bytes[chunks[0]]
+                else:
+                    num_bytes = sum([chunk_bytes[chunk] for chunk in chunks])
+                sizes.append(num_bytes)
+                sent.append(sends(message, num_bytes))
+            for number, message in enumerate(messages, first):
+                arrives(message, sizes[number], sent[number].sim_arrival_ps)
+        self._copy_own()
+        return Timing(tuple(self.done), tuple(sent), tuple(sizes))
 
-    def _send(self, step: Step) -> int:
-        """Occupy the links of the route; the time at which the last byte arrives."""
-        path = route(self.box, self.order[step.src], self.order[step.dst])
-        links = list(pairwise(path))
-        num_bytes = self.chunk_bytes[step.chunk]
-        start = self.ready[step.src][step.chunk] + self.costs.step_overhead_ps
-        start = max(start, *(self.link_free.get(link, 0) for link in links))
-        slowest = 0
+    def _started(self, sim_entry_ps: tuple[int, ...]) -> list[int]:
+        """When each position begins: together, but for a barrier, whose steps are the agreement."""
+        if self.operation is Operation.BARRIER:
+            return [entry + self.costs.startup_ps for entry in sim_entry_ps]
+        begin = max(sim_entry_ps) + self.costs.startup_ps + self.agreement_ps
+        return [begin] * len(sim_entry_ps)
+
+    def _send(self, message: Message, num_bytes: int) -> SentMessage:
+        """Occupy the links of the route, each from when the first byte has come to it."""
+        reads, links, ready = message.reads, message.links, self.ready
+        held = ready[reads[0]] if len(reads) == 1 else max([ready[chunk] for chunk in reads])
+        start = held + self.costs.step_overhead_ps
+        if message.turns:
+            start += self.costs.startup_ps + self.agreement_ps
+        first = max(start, self.link_free[links[0]])
+        enters, leaves = first, 0
         for link in links:
-            transfer = self.box.link.transfer_ps(num_bytes, self.box.num_links(*link))
-            self.link_free[link] = start + transfer
-            slowest = max(slowest, transfer)
-            sent_bytes, messages = self.traffic[step.src].get(link, (0, 0))
-            self.traffic[step.src][link] = (sent_bytes + num_bytes, messages + 1)
-        self.done[step.src] = max(self.done[step.src], start + slowest)
-        return start + slowest + self.box.link.latency_ps(len(links))
+            enters = max(enters, self.link_free[link])
+            free = enters + self._transfer_ps(num_bytes, link)
+            self.link_free[link] = free
+            self.link_bytes[link] += num_bytes
+            leaves = max(free, leaves)
+            enters += self.link.hop_latency_ps
+            leaves += self.link.hop_latency_ps
+        arrival = leaves - self.link.hop_latency_ps + self.link.first_hop_latency_ps
+        sent_ps = self.link_free[links[0]]
+        if sent_ps > self.done[message.src]:
+            self.done[message.src] = sent_ps
+        return SentMessage(message.src, message.dst, message.chunks, message.route, first, arrival)
 
-    def _arrive(self, step: Step, arrival_ps: int) -> None:
-        ready = self.ready[step.dst]
-        if step.kind is StepKind.ADD:
-            arrival_ps = max(arrival_ps, ready[step.chunk])
-            arrival_ps += self.costs.reduce_ps(self.chunk_bytes[step.chunk])
-        ready[step.chunk] = arrival_ps
-        self.done[step.dst] = max(self.done[step.dst], arrival_ps)
+    def _transfer_ps(self, num_bytes: int, link: int) -> int:
+        num_parallel = self.messages.num_parallel[link]
+        key = (num_bytes, num_parallel)
+        transfer = self.transfers.get(key)
+        if transfer is None:
+            transfer = self.transfers[key] = self.link.transfer_ps(num_bytes, num_parallel)
+        return transfer
+
+    def _arrive(self, message: Message, num_bytes: int, arrival_ps: int) -> None:
+        """Take the chunks in, or add them to those that are here once both are."""
+        ready = self.ready
+        if message.reduces:
+            for chunk in message.writes:
+                if ready[chunk] > arrival_ps:
+                    arrival_ps = ready[chunk]
+            num_parallel = self.messages.num_parallel[message.links[-1]]
+            arrival_ps += self.costs.reduce_ps(num_bytes, num_parallel, message.forwards)
+        for chunk in message.writes:
+            ready[chunk] = arrival_ps
+        if arrival_ps > self.done[message.dst]:
+            self.done[message.dst] = arrival_ps
+
+    def _copy_own(self) -> None:
+        """Copy what each chip began with, or summed up, into its result."""
+        if self.operation not in COPIES_ITS_OWN:
+            return
+        parallel, costs = self.messages.num_parallel, self.costs
+        if any(
+            costs.hides_copy(num_bytes // num_links)
+            for num_bytes, num_links in zip(self.link_bytes, parallel, strict=True)
+        ):
+            return
+        for position, chunks in enumerate(self.messages.originals):
+            links = self.messages.originals_links[position]
+            if chunks and links:
+                link = min(links, key=self.link_free.__getitem__)
+                size = sum([self.chunk_bytes[chunk] for chunk in chunks])
+                copied = self.link_free[link] + costs.copy_ps(size, parallel[link])
+                self.done[position] = max(self.done[position], copied)

@@ -1,4 +1,4 @@
-"""The meshtwin command: `meshtwin generate`, `bench`, `pull` and `boxes`.
+"""The meshtwin command: `meshtwin generate`, `bench`, `explain`, `calibrate`, ...
 
 `main(argv)` parses and calls a function that anyone can import. Answers go to stdout, progress and
 errors to stderr. Exit code 0 is done, 1 failed, 2 misused, 130 interrupted, 141 nobody reads.
@@ -12,13 +12,21 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..chip.errors import MeshtwinError
-from . import bench_command, boxes_command, generate_command, pull_command
+from . import (
+    bench_command,
+    boxes_command,
+    calibrate_command,
+    explain_command,
+    generate_command,
+    pull_command,
+)
 
 EPILOG = """\
 examples:
   meshtwin generate "The capital of France is"
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
+  meshtwin explain all_reduce --box galaxy --bytes 1M
   meshtwin boxes
   meshtwin pull smollm2 --dtype float32
 """
@@ -53,7 +61,14 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object for machines")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for command in (generate_command, bench_command, pull_command, boxes_command):
+    for command in (
+        generate_command,
+        bench_command,
+        explain_command,
+        pull_command,
+        boxes_command,
+        calibrate_command,
+    ):
         command.add_to(commands, common)
     return top
 

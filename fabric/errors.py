@@ -116,6 +116,14 @@ class FrameError(FabricError, ValueError):
         return f"bad frame: {self.what}; expected {self.expected}"
 
 
+class PacketError(FrameError):
+    """Bytes that are not a packet of this version."""
+
+
+class CrcError(PacketError):
+    """The checksum of a packet does not fit its bytes: they changed on the way."""
+
+
 class LinkDown(FabricError):
     """A message needed a link that was down, and the fault policy is to fail."""
 
@@ -129,6 +137,13 @@ class LinkDown(FabricError):
             f"{self.sim_ps / 1e6:.3f} us (simulated), needed by {self.what}; "
             'policy="reroute" would go round it'
         )
+
+
+class LinkGaveUp(LinkDown):
+    """A link lost one packet again and again, and counts as down. `sim_ps` is not known here: 0."""
+
+    def __str__(self) -> str:
+        return f"the link from chip {self.link[0]} to chip {self.link[1]} gave up on {self.what}"
 
 
 Wait: TypeAlias = tuple[int, tuple[int, ...], str]

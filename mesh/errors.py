@@ -68,3 +68,32 @@ class ResultMismatch(MeshError):
             f"chip {self.first} returned {self.first_result}, but chip {self.other} returned "
             f"{self.other_result}: a program must return the same structure on every chip"
         )
+
+
+class ExplorationFailure(MeshError):
+    """Under one schedule a program hung, raised, or came to another result. Its cause is chained.
+
+    Fields: the seed; the chip where it showed (None: the check of all results); `what` went wrong;
+    `culprit`, the first receive that took a message from another chip than in the good run, or a
+    word on why none is named; `replay`, how to see it again; `events`, the last ones before it.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        chip: int | None,
+        what: str,
+        culprit: str,
+        replay: str,
+        events: tuple[str, ...],
+    ) -> None:
+        super().__init__(seed, chip, what, culprit, replay, events)
+        self.seed, self.chip, self.what = seed, chip, what
+        self.culprit, self.replay, self.events = culprit, replay, events
+
+    def __str__(self) -> str:
+        place = "" if self.chip is None else f", chip {self.chip}"
+        lines = [f"seed {self.seed}{place}: {self.what}"]
+        lines += [f"culprit: {self.culprit}"] if self.culprit else []
+        lines += [f"replay: {self.replay}", "the last events before it:"]
+        return "\n  ".join([*lines, *self.events])

@@ -7,7 +7,6 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..collectives.errors import cut_problem
 from ..fabric.topology import Box
 from .errors import PlacementError
 
@@ -63,7 +62,7 @@ def check_shardable(box: Box, shape: tuple[int, ...], placement: Shard, name: st
     Raises:
         PlacementError: there is no such dim, or its size does not divide; names the nearest sizes.
     """
-    problem = cut_problem(shape, placement.dim, num_shards(box, placement))
+    problem = _cut_problem(shape, placement.dim, num_shards(box, placement))
     if problem is not None:
         where = "" if placement.axis is None else f" (mesh axis {placement.axis})"
         raise PlacementError(f"{name} cannot be sharded{where}: {problem}")
@@ -90,7 +89,7 @@ def global_shape(box: Box, shape: tuple[int, ...], placement: Placement) -> tupl
     """
     if not isinstance(placement, Shard):
         return shape
-    problem = cut_problem(shape, placement.dim, 1)
+    problem = _cut_problem(shape, placement.dim, 1)
     if problem is not None:
         raise PlacementError(f"a result cannot be {placement}: {problem}")
     dim = placement.dim % len(shape)
@@ -144,3 +143,26 @@ def check_same(name: str, what: str, values: Sequence[object], ranks: Sequence[i
                 f"{name} should have the same {what} on chips {ranks[0]} and {rank}, but it "
                 "differs; use Local() for values and mesh.run for shapes that differ by chip"
             )
+
+
+def _cut_problem(shape: tuple[int, ...], dim: int, parts: int) -> str | None:
+    """Why a tensor cannot be cut along `dim` in equal parts, and the nearest legal choice.
+
+    None when it can; a dim of size 0 can, in empty parts.
+    """
+    if not shape:
+        return "a tensor of shape () has no dim that could be cut"
+    if not -len(shape) <= dim < len(shape):
+        return (
+            f"dim {dim} is not a dim of shape {shape}; legal dims are "
+            f"{-len(shape)} to {len(shape) - 1}"
+        )
+    size = shape[dim]
+    if size % parts == 0:
+        return None
+    below, above = size // parts * parts, (size // parts + 1) * parts
+    nearest = f"sizes are {below} and {above}" if below else f"size is {above}"
+    return (
+        f"dim {dim} of shape {shape} has size {size}, which does not divide over {parts} chips; "
+        f"the nearest legal {nearest}"
+    )

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from meshtwin.collectives.communicator import Communicator
+from meshtwin.fabric.errors import PeerAborted
 from meshtwin.fabric.topology import Box, load_box
 from meshtwin.fabric.transport.pair import open_transport
 from meshtwin.mesh.program import MeshChip
@@ -18,7 +19,10 @@ def run_spmd(
     args_of_rank: Callable[[int], tuple[Any, ...]] = lambda rank: (),
     transport: str = "auto",
 ) -> list[Any]:
-    """The results of `program(chip, *args_of_rank(rank))`, by rank. The first error is raised."""
+    """The results of `program(chip, *args_of_rank(rank))`, by rank.
+
+    An error is raised: that of the lowest chip that did not merely hear of another one's.
+    """
     where = load_box(box) if isinstance(box, str) else box
     ends = [open_transport(rank, where.num_chips, transport) for rank in range(where.num_chips)]
     try:
@@ -30,10 +34,18 @@ def run_spmd(
                 pool.submit(_guarded, ends[rank], program, chip, args_of_rank(rank))
                 for rank, chip in enumerate(chips)
             ]
-            return [future.result(TIMEOUT_S) for future in futures]
+            errors = [future.exception(TIMEOUT_S) for future in futures]
+            for error in sorted(filter(None, errors), key=_is_echo):
+                raise error
+            return [future.result() for future in futures]
     finally:
         for end in ends:
             end.close()
+
+
+def _is_echo(error: BaseException) -> bool:
+    """Did the chip only hear of another one's error?"""
+    return isinstance(error, PeerAborted)
 
 
 def _chip(box: Box, rank: int, transport: Any) -> MeshChip:

@@ -10,7 +10,7 @@ from ..dtype import DType
 from ..errors import DTypeError, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec, encode
-from .shared import elementwise_plan, like, move_plan, normal_dim, wide
+from .shared import WORDS, elementwise_plan, like, move_plan, normal_dim, wide
 
 
 def _reshape_rule(shape: Shape, x: TensorSpec) -> Plan:
@@ -21,7 +21,7 @@ def _reshape_values(shape: Shape, x: Array) -> Array:
     return x.reshape(shape).copy()
 
 
-RESHAPE = Op("reshape", _reshape_rule, _reshape_values)
+RESHAPE = Op("reshape", _reshape_rule, _reshape_values, any_dtype=True)
 
 
 def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -71,7 +71,7 @@ def _permute_values(dims: tuple[int, ...], x: Array) -> Array:
     return x.transpose(dims).copy()
 
 
-PERMUTE = Op("permute", _permute_rule, _permute_values)
+PERMUTE = Op("permute", _permute_rule, _permute_values, any_dtype=True)
 
 
 def permute(chip: ChipState, x: Tensor, dims: Sequence[int]) -> Tensor:
@@ -99,7 +99,7 @@ def _slice_values(starts: tuple[int, ...], stops: tuple[int, ...], x: Array) -> 
     return x[tuple(map(builtins.slice, starts, stops))].copy()
 
 
-SLICE = Op("slice", _slice_rule, _slice_values)
+SLICE = Op("slice", _slice_rule, _slice_values, any_dtype=True)
 
 
 def slice(chip: ChipState, x: Tensor, starts: Sequence[int], stops: Sequence[int]) -> Tensor:
@@ -136,7 +136,7 @@ def _concat_values(dim: int, *parts: Array) -> Array:
     return np.concatenate(parts, axis=dim)
 
 
-CONCAT = Op("concat", _concat_rule, _concat_values)
+CONCAT = Op("concat", _concat_rule, _concat_values, any_dtype=True)
 
 
 def concat(chip: ChipState, tensors: Sequence[Tensor], dim: int) -> Tensor:
@@ -154,22 +154,20 @@ def _typecast_rule(dtype: DType, x: TensorSpec) -> Plan:
 
 
 def _typecast_values(dtype: DType, x: Array) -> Array:
-    from_float = x.itemsize == 2 or x.dtype.kind == "f"
-    if dtype is DType.BFLOAT16 and x.itemsize == 2:
+    is_words = x.dtype == WORDS
+    if x.dtype == dtype.numpy:
         return x.copy()
-    if dtype is DType.BFLOAT16 and from_float:
-        return encode(x, dtype)
-    if not from_float:
+    if not is_words and x.dtype.kind != "f":
         return encode(x.astype(np.float32), dtype) if dtype.is_float else x.astype(dtype.numpy)
-    values = wide(x)
-    if dtype is DType.FLOAT32:
-        return values.copy() if values is x else values
+    values = wide(x) if is_words else x.astype(np.float32)
+    if dtype.is_float:
+        return encode(values, dtype)
     bounds = np.iinfo(dtype.numpy)
     whole = np.nan_to_num(values.astype(np.float64), nan=0.0)
     return np.clip(np.trunc(whole), bounds.min, bounds.max).astype(dtype.numpy)
 
 
-TYPECAST = Op("typecast", _typecast_rule, _typecast_values)
+TYPECAST = Op("typecast", _typecast_rule, _typecast_values, any_dtype=True)
 
 
 def typecast(chip: ChipState, x: Tensor, dtype: DType | str) -> Tensor:

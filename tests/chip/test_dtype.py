@@ -4,6 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError
 
@@ -23,7 +24,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_bfloat16_is_stored_as_words_of_16_bits() -> None:
     assert DType.BFLOAT16.numpy == np.uint16
     assert (DType.BFLOAT16.itemsize, DType.FLOAT32.itemsize) == (2, 4)
-    assert [dtype.is_float for dtype in DType] == [True, True, False, False]
+    assert [dtype.label for dtype in DType if dtype.is_float] == ["float32", "bfloat16", "float16"]
 
 
 def test_arrays_have_a_default_format() -> None:
@@ -36,3 +37,17 @@ def test_arrays_have_a_default_format() -> None:
 def test_arrays_that_could_mean_two_things_are_refused(array: npt.NDArray[Any]) -> None:
     with pytest.raises(DTypeError, match=r"uint16 array: say|expected floats or integers"):
         DType.of(array)
+
+
+def test_formats_that_are_not_computed_with_can_be_kept_moved_and_typecast() -> None:
+    chip = Chip.open("p150")
+    for dtype in (DType.FLOAT16, DType.INT8, DType.UINT8):
+        assert not dtype.computes
+        x = chip.tensor(np.arange(6).reshape(2, 3), dtype)
+        assert chip.permute(x, (1, 0)).dtype is dtype
+        wide = chip.typecast(x, DType.FLOAT32)
+        np.testing.assert_array_equal(wide.to_numpy(), np.arange(6).reshape(2, 3))
+        again = chip.typecast(wide, dtype)
+        np.testing.assert_array_equal(again.to_numpy(), x.to_numpy())
+        with pytest.raises(DTypeError, match=r"typecast it to float32, bfloat16, int32"):
+            chip.add(x, x)

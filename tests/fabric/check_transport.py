@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from meshtwin.fabric.errors import (
+    FabricHang,
     PeerAborted,
     RecvTimeout,
     SendTimeout,
@@ -189,7 +190,7 @@ def a_new_run_forgets_the_earlier_one(site: Site, run_id: int) -> None:
         site.transport.send(dst, b"new", b"late")
     header, payload = site.transport.recv(src, WAIT_S)
     assert (header, bytes(payload)) == (b"new", b"early" if is_early[src] else b"late")
-    with pytest.raises(RecvTimeout):
+    with pytest.raises((RecvTimeout, FabricHang)):  # whichever a transport can tell
         site.transport.recv(src, 0.02)
     assert site.transport.statistics().num_frames_dropped > 0
 
@@ -217,7 +218,8 @@ def a_rank_that_is_not_there_is_named(site: Site, run_id: int) -> None:
         site.transport.begin_run(run_id - 1)
 
 
-SCENARIOS: tuple[Callable[[Site, int], None], ...] = (
+Scenario = Callable[[Site, int], None]
+SCENARIOS: tuple[Scenario, ...] = (
     frames_arrive_whole_and_in_order,
     payloads_of_any_kind_are_carried,
     a_payload_may_be_reused_after_send,

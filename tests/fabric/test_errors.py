@@ -17,7 +17,14 @@ EXAMPLES = (
     errors.SendTimeout(0, 3, 1.5, 1000),
     errors.PeerAborted(0, 3, 12),
     errors.TransportClosed(2),
+    errors.LinkDown((0, 1), 2_500_000, "all_reduce"),
+    errors.FabricHang(0, ((0, (1,), "a"), (1, (0,), "b")), "a cycle of two"),
     errors.FrameError("3 bytes", "a header"),
+    errors.PacketError("3 bytes", "a packet"),
+    errors.CrcError("CRC-32C 0x1", "0x2"),
+    errors.LinkDown((0, 1), 1500, "message 3 of chip 0"),
+    errors.LinkGaveUp((0, 1), 0, "packet 2 of message 3 of chip 0"),
+    errors.FabricHang(0, ((0, (1,), "all_reduce"),), "a cycle"),
 )
 
 

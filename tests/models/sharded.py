@@ -83,7 +83,7 @@ def contribution(program: Program) -> Program:
     """The program with all_reduce left out: what each chip adds to the sum."""
 
     def alone(builder: DecoderBuilder) -> Any:
-        builder.chip.all_reduce = lambda x, axis=None: x  # type: ignore[method-assign]
+        vars(builder.chip)["all_reduce"] = lambda x: x
         return program(builder)
 
     return alone

@@ -1,0 +1,119 @@
+"""Tensors from one chip straight to another: send and recv."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..chip.chip import Chip
+from ..chip.dtype import DType
+from ..chip.record import OpRecord
+from ..chip.tensor import Layout, Tensor, tensor_spec
+from ..fabric.errors import RecvTimeout
+from ..fabric.link import LinkCounters
+from ..fabric.topology import Box
+from .algorithms.direct import direct
+from .call import Call
+from .errors import CollectiveError, CollectiveTimeout
+from .mailbox import Mailbox
+from .operation import Operation
+from .plan import Plan, make_plan
+from .site import Site, line_of
+
+SEND = "send"
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What a chip sent and received in a run: how many, and the texts of what it sent."""
+
+    sent: dict[int, list[str]] = field(default_factory=dict)
+    received: dict[int, int] = field(default_factory=dict)
+
+
+class PointToPoint:
+    """One chip's sends and receives. The n-th recv from a chip gets its n-th send to this one.
+
+    A send is a broadcast to one chip over the route between the two, hop by hop, in simulated
+    time; it does not wait for the receiver. Other messages on those links are not accounted for.
+    """
+
+    def __init__(
+        self, box: Box, mailbox: Mailbox, timeout_s: float, counters: LinkCounters
+    ) -> None:
+        self.box, self.mailbox, self.timeout_s = box, mailbox, timeout_s
+        self.counters = counters
+        self.traffic = Traffic()
+
+    def begin_run(self) -> None:
+        """Number messages from zero again."""
+        self.traffic = Traffic()
+
+    def send(self, chip: Chip, x: Tensor, dst: int, site: Site) -> None:
+        """Send `x` to chip `dst`; returns when it is under way.
+
+        Raises:
+            CollectiveError: `dst` is no other chip of the box, or the tensor has no values.
+        """
+        self._check(chip.rank, dst, "send to")
+        if x.storage is None:
+            raise CollectiveError("send: a plan's tensor has no values to send")
+        plan = self._plan(chip.rank, chip.rank, dst, x.shape, x.dtype)
+        sent = self.traffic.sent.setdefault(dst, [])
+        start = chip.clock.now_ps
+        fields: dict[str, object] = {
+            "shape": list(x.shape), "dtype": x.dtype.label, "layout": x.layout.value,
+            "sim_ps": start,
+        }  # fmt: skip
+        self.mailbox.send(dst, SEND, "", len(sent), fields, x.storage)
+        sent.append(f"{x.dtype.label} {x.shape} at {line_of(site)}")
+        chip.clock.wait_until(plan.exit_ps((start, start)))
+        for (a, b), (num_bytes, messages) in plan.traffic.items():
+            self.counters.add(a, b, num_bytes, messages)
+        self._note(chip, "send", x.shape, x.dtype, start, plan.bytes_sent)
+
+    def recv(self, chip: Chip, src: int, site: Site) -> Tensor:
+        """The next tensor from chip `src`; shape and dtype come with it.
+
+        Raises:
+            CollectiveError: `src` is no other chip of the box.
+            CollectiveTimeout: nothing came in time.
+        """
+        self._check(chip.rank, src, "receive from")
+        number = self.traffic.received.get(src, 0)
+        try:
+            header, payload = self.mailbox.receive(src, SEND, "", number, self.timeout_s)
+        except RecvTimeout as error:
+            what = f"recv number {number} from chip {src} at {line_of(site)}"
+            raise CollectiveTimeout(chip.rank, what, src, error.waited_s) from error
+        self.traffic.received[src] = number + 1
+        shape, dtype = tuple(header.fields["shape"]), DType.parse(header.fields["dtype"])
+        spec = tensor_spec(shape, dtype, Layout(header.fields["layout"]))
+        result = chip.adopt(spec, None, "recv")
+        result.storage = np.frombuffer(payload, dtype.numpy).reshape(shape).copy()
+        start = chip.clock.now_ps
+        plan = self._plan(chip.rank, src, chip.rank, shape, dtype)
+        entry_ps = {src: header.fields["sim_ps"], chip.rank: start}
+        chip.clock.wait_until(plan.exit_ps(tuple(entry_ps[rank] for rank in plan.order)))
+        self._note(chip, "recv", shape, dtype, start, 0)
+        return result
+
+    def _plan(self, rank: int, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
+        """The message as a broadcast to one; the sender stands first."""
+        ranks = (min(src, dst), max(src, dst))
+        call = Call(Operation.BROADCAST, shape, dtype, ranks, root=src)
+        return make_plan(self.box, rank, call, direct)
+
+    def _check(self, rank: int, other: int, what: str) -> None:
+        if other == rank or not 0 <= other < self.box.num_chips:
+            raise CollectiveError(
+                f"{what} chip {other}: chip {rank} of {self.box.name} can exchange tensors with "
+                f"chips 0 to {self.box.num_chips - 1} other than itself"
+            )
+
+    def _note(
+        self, chip: Chip, name: str, shape: tuple[int, ...], dtype: DType, start: int, sent: int
+    ) -> None:
+        duration_ps = chip.clock.now_ps - start
+        dtypes = (dtype.label, dtype.label)
+        record = OpRecord(name, (shape,), (shape,), dtypes, start, duration_ps, sent, 0, "fabric")
+        chip.recorder.add(record)

@@ -1,0 +1,44 @@
+"""How values are combined when a collective reduces."""
+
+from enum import Enum
+
+from ..chip.dtype import DType
+from ..chip.errors import did_you_mean, nearest_name
+from .errors import CollectiveError
+
+
+class ReduceOp(Enum):
+    """A way to combine values of several chips. Integers wrap around; NaN wins in min and max.
+
+    MEAN is SUM, divided by the number of chips at the end; it is for float formats.
+    """
+
+    SUM = "sum"
+    MIN = "min"
+    MAX = "max"
+    PROD = "prod"
+    MEAN = "mean"
+
+    __hash__ = object.__hash__
+
+    @classmethod
+    def parse(cls, name: "str | ReduceOp", dtype: DType) -> "ReduceOp":
+        """The operation of that name, for tensors of that format.
+
+        Raises:
+            CollectiveError: no such operation, or a mean of integers.
+        """
+        if isinstance(name, ReduceOp):
+            found = name
+        else:
+            known = [op.value for op in cls]
+            if name not in known:
+                hint = did_you_mean(nearest_name(name, known))
+                raise CollectiveError(f"op {name!r}: no such reduction{hint} Known: {known}")
+            found = cls(name)
+        if found is ReduceOp.MEAN and not dtype.is_float:
+            raise CollectiveError(
+                f"op 'mean' of {dtype.label}: a mean needs a float format; "
+                "use op='sum', or typecast to float32 first"
+            )
+        return found

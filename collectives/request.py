@@ -1,0 +1,135 @@
+"""One call site's collective call, prepared: what is the same each time the program comes by."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ..chip.dtype import DType
+from ..chip.record import OpFacts, OpRecord
+from ..chip.tensor import TensorSpec, tensor_spec
+from ..fabric.topology import Box
+from .algorithm import Algorithm
+from .call import Call, Rounding
+from .choose import plan_of
+from .errors import CollectiveError
+from .group import Group, group_of
+from .operation import Operation
+from .plan import Plan
+from .reduce_op import ReduceOp
+from .site import Site, line_of
+
+Axis = int | tuple[int, ...] | None
+
+
+class Request(NamedTuple):
+    """The arguments of a call, as the user gave them, and where: the key of what is prepared.
+
+    `axis` is None (all chips), a mesh axis, or the ranks of a group.
+    """
+
+    operation: Operation
+    spec: TensorSpec
+    site: Site
+    axis: Axis = None
+    dim: int = 0
+    concat_dim: int | None = None
+    root: int = 0
+    op: str | ReduceOp = ReduceOp.SUM
+    algorithm: str | Algorithm = "auto"
+    wire_dtype: str | DType | None = None
+    rounding: str | Rounding = Rounding.HOP
+    sizes: tuple[int, ...] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Prepared:
+    """A request with everything that follows from it; `count` is how often it was carried out."""
+
+    request: Request
+    group: Group
+    plan: Plan
+    result: TensorSpec | None  # None: this chip gets no result
+    line: str
+    facts: dict[int, OpFacts] = field(default_factory=dict)
+    count: int = 0
+
+    def facts_of(self, sim_duration_ps: int) -> OpFacts:
+        """What is recorded of a run of that duration."""
+        known = self.facts.get(sim_duration_ps)
+        if known is None:
+            known = self.facts[sim_duration_ps] = OpFacts(self._record(sim_duration_ps))
+        return known
+
+    def _record(self, sim_duration_ps: int) -> OpRecord:
+        call = self.plan.call
+        return OpRecord(
+            name=call.operation.label,
+            input_shapes=(call.shape,),
+            output_shapes=() if self.result is None else (self.result.shape,),
+            dtypes=(call.dtype.label,) * 2,
+            sim_start_ps=0,
+            sim_duration_ps=sim_duration_ps,
+            bytes=self.plan.bytes_sent,
+            flops=0,
+            bound="fabric",
+        )
+
+
+def prepare(box: Box, rank: int, request: Request) -> Prepared:
+    """What a request comes to on chip `rank`.
+
+    Raises:
+        CollectiveError: a group, root, size, reduction or format that cannot be; ChunkError and
+            AlgorithmError are kinds of it.
+    """
+    spec, operation = request.spec, request.operation
+    group = group_of(box, rank, request.axis)
+    dims = len(spec.shape)
+    dim = _normal(request.dim, dims)
+    concat_dim = dim if request.concat_dim is None else _normal(request.concat_dim, dims)
+    op = ReduceOp.parse(request.op, spec.dtype) if operation.reduces else ReduceOp.SUM
+    call = Call(
+        operation,
+        spec.shape,
+        spec.dtype,
+        group.ranks,
+        group.where,
+        dim if operation.cuts or operation.joins else 0,
+        concat_dim if operation is Operation.ALL_TO_ALL else 0,
+        request.root if operation.has_root else 0,
+        op,
+        request.sizes,
+        _wire(request, spec.dtype),
+        _rounding(request.rounding),
+    )
+    plan = plan_of(box, rank, call, request.algorithm)
+    result = None
+    if not plan.ends_with_nothing:
+        result = tensor_spec(plan.result_shape, spec.dtype, spec.layout, spec.memory)
+    return Prepared(request, group, plan, result, line_of(request.site))
+
+
+def _normal(dim: int, dims: int) -> int:
+    """The dim counted from the front, if there is such a dim; else as it was given."""
+    return dim + dims if -dims <= dim < 0 else dim
+
+
+def _wire(request: Request, dtype: DType) -> DType | None:
+    if request.wire_dtype is None:
+        return None
+    wire = DType.parse(request.wire_dtype)
+    if wire is dtype:
+        return None
+    if not (wire.is_float and dtype.is_float):
+        raise CollectiveError(
+            f"wire_dtype {wire.label} for a {dtype.label} tensor: both must be float formats "
+            "(float32, bfloat16, float16)"
+        )
+    return wire
+
+
+def _rounding(name: str | Rounding) -> Rounding:
+    try:
+        return Rounding(name)
+    except ValueError:
+        legal = ", ".join(repr(kind.value) for kind in Rounding)
+        raise CollectiveError(f"rounding {name!r}: legal are {legal}") from None
