@@ -93,7 +93,7 @@ def buffers(inputs: Inputs, collective: str, rank: int, count: int) -> tuple[Arr
 def measure(peer: Mpi | Gloo, command: dict[str, Any]) -> dict[str, Any]:
     """The mean wall time of a call on this rank, and how many elements of its result are wrong."""
     collective = command["collective"]
-    reduction = "sum" if COLLECTIVES[collective].reduces else None
+    reduction = "sum" if COLLECTIVES[collective].operation.reduces else None
     inputs = Inputs(peer.num_ranks, DType.FLOAT32, reduction)
     x, y, expected = buffers(inputs, collective, peer.rank, command["count"])
     call = peer.call(collective, x, y)

@@ -21,18 +21,24 @@ import numpy as np
 import numpy.typing as npt
 
 from ..chip.dtype import DType
+from ..chip.tensor import decode, encode
+from .operation import Operation
 
 Array: TypeAlias = npt.NDArray[Any]
 
 PERIOD = 251
 """Inputs repeat after so many elements: a prime, so that no swap of equal chunks goes unseen."""
 LARGEST = 256
-"""Integers up to here are exact in every format, bfloat16 too; no value or result is larger."""
-LARGEST_INT8 = 127
-"""The same for integers of 8 bits."""
+"""Integers up to here are exact in every float format, bfloat16 too; no result is larger."""
 
 REDUCTIONS: Mapping[str, Any] = MappingProxyType(
-    {"sum": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
+    {
+        "sum": np.add,
+        "prod": np.multiply,
+        "max": np.maximum,
+        "min": np.minimum,
+        "mean": np.add,  # and divided by the number of chips
+    }
 )
 """Names of `op` and the numpy ufunc that each is checked against."""
 
@@ -63,23 +69,32 @@ class Inputs:
     @cached_property
     def _reduced(self) -> Array:
         assert self.reduction is not None, "an operation that reduces"
-        return np.asarray(REDUCTIONS[self.reduction].reduce(np.stack(self._patterns)))
+        patterns = np.stack(self._patterns)
+        reduced = np.asarray(REDUCTIONS[self.reduction].reduce(patterns, dtype=patterns.dtype))
+        if self.reduction != "mean":
+            return reduced
+        return decode(encode(reduced / np.float32(self.num_ranks), self.dtype), self.dtype)
 
     def _pattern(self, position: int) -> Array:
         i = np.arange(PERIOD)
-        largest = LARGEST_INT8 if self.dtype in (DType.INT8, DType.UINT8) else LARGEST
-        if self.reduction is None:
-            values = (i + 89 * position) % PERIOD % (largest + 1)
-        elif self.reduction == "prod":
-            factors = largest.bit_length() - 1  # of 2, at most
-            values = 1 + (i >> position & 1 if position < factors else 0 * i)
+        if self.reduction == "prod":
+            doubles = self._largest.bit_length() - 1  # so many chips at most put in a factor of 2
+            values = 1 + (i >> position & 1 if position < doubles else 0 * i)
         else:
-            values = (i + 89 * position) % PERIOD % (largest // self.num_ranks + 1)
+            share = self._largest if self.reduction is None else self._largest // self.num_ranks
+            values = (i + 89 * position) % PERIOD % (share + 1)
         return values.astype(np.float32 if self.dtype.is_float else self.dtype.numpy)
+
+    @property
+    def _largest(self) -> int:
+        return LARGEST if self.dtype.is_float else min(LARGEST, np.iinfo(self.dtype.numpy).max)
 
 
 def _repeat(pattern: Array, start: int, length: int) -> Array:
     return np.resize(np.roll(pattern, -(start % PERIOD)), length)
+
+
+Expected: TypeAlias = Callable[[Inputs, int, int, int], Array | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +105,21 @@ class Collective:
         bus_factor: of the number of chips: busbw = algbw * factor.
         expected: what a position ends with, from (inputs, position, root, count of the whole
             tensor); None where it ends with nothing.
-        has_dim: it is called with a tensor dim along which parts lie.
-        puts_in_part: a chip's input is its part, not the whole tensor.
     """
 
-    name: str
+    operation: Operation
     bus_factor: Callable[[int], float]
-    expected: Callable[[Inputs, int, int, int], Array | None]
-    reduces: bool = False
-    has_root: bool = False
-    has_dim: bool = False
-    puts_in_part: bool = False
+    expected: Expected
+
+    @property
+    def has_dim(self) -> bool:
+        """Whether it is called with a tensor dim, along which parts lie."""
+        return self.operation.cuts or self.operation.joins
+
+    @property
+    def puts_in_part(self) -> bool:
+        """Whether a chip's input is its part, not the whole tensor."""
+        return self.operation.joins and not self.operation.cuts
 
 
 def _most(n: int) -> float:
@@ -109,6 +128,10 @@ def _most(n: int) -> float:
 
 def _all(n: int) -> float:
     return 1.0
+
+
+def _reduced(x: Inputs, position: int, root: int, count: int) -> Array:
+    return x.reduced(0, count)
 
 
 def _all_parts(x: Inputs, position: int, root: int, count: int) -> Array:
@@ -125,48 +148,33 @@ def _reduced_part(x: Inputs, position: int, root: int, count: int) -> Array:
     return x.reduced(position * part, part)
 
 
+def _whole_of_root(x: Inputs, position: int, root: int, count: int) -> Array:
+    return x.of(root, 0, count)
+
+
 def _part_of_root(x: Inputs, position: int, root: int, count: int) -> Array:
     part = count // x.num_ranks
     return x.of(root, position * part, part)
 
 
+def _on_root(expected: Expected) -> Expected:
+    return lambda x, position, root, count: (
+        expected(x, position, root, count) if position == root else None
+    )
+
+
 COLLECTIVES: Mapping[str, Collective] = MappingProxyType(
     {
-        collective.name: collective
+        collective.operation.label: collective
         for collective in (
-            Collective(
-                "all_reduce",
-                lambda n: 2 * (n - 1) / n,
-                lambda x, position, root, count: x.reduced(0, count),
-                reduces=True,
-            ),
-            Collective("reduce_scatter", _most, _reduced_part, reduces=True, has_dim=True),
-            Collective("all_gather", _most, _all_parts, has_dim=True, puts_in_part=True),
-            Collective("all_to_all", _most, _exchanged, has_dim=True),
-            Collective(
-                "broadcast",
-                _all,
-                lambda x, position, root, count: x.of(root, 0, count),
-                has_root=True,
-            ),
-            Collective(
-                "reduce",
-                _all,
-                lambda x, position, root, count: x.reduced(0, count) if position == root else None,
-                reduces=True,
-                has_root=True,
-            ),
-            Collective(
-                "gather",
-                _most,
-                lambda x, position, root, count: (
-                    _all_parts(x, position, root, count) if position == root else None
-                ),
-                has_root=True,
-                has_dim=True,
-                puts_in_part=True,
-            ),
-            Collective("scatter", _most, _part_of_root, has_root=True, has_dim=True),
+            Collective(Operation.ALL_REDUCE, lambda n: 2 * (n - 1) / n, _reduced),
+            Collective(Operation.REDUCE_SCATTER, _most, _reduced_part),
+            Collective(Operation.ALL_GATHER, _most, _all_parts),
+            Collective(Operation.ALL_TO_ALL, _most, _exchanged),
+            Collective(Operation.BROADCAST, _all, _whole_of_root),
+            Collective(Operation.REDUCE, _all, _on_root(_reduced)),
+            Collective(Operation.GATHER, _most, _on_root(_all_parts)),
+            Collective(Operation.SCATTER, _most, _part_of_root),
         )
     }
 )

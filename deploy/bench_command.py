@@ -1,7 +1,6 @@
 """`meshtwin bench`: wall and simulated time of a collective, in the columns of nccl-tests."""
 
 import argparse
-import inspect
 import json
 import os
 import platform
@@ -13,9 +12,12 @@ from typing import Any
 
 from rich.console import Console
 
+from ..collectives.algorithm import find
 from ..collectives.bench import COLLECTIVES, REDUCTIONS, Row, sizes
+from ..collectives.choose import AUTO
+from ..collectives.errors import CollectiveError
+from ..collectives.reduce_op import ReduceOp
 from ..mesh.device import open_mesh
-from ..mesh.program import MeshChip
 from . import arguments
 from .bench_run import Trial, group_size, measure
 from .bench_table import CSV_COLUMNS, csv_line, header, line, values
@@ -61,7 +63,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "collective", type=arguments.one_of("collective", names()), help=", ".join(names())
+        "collective",
+        type=arguments.one_of("collective", tuple(COLLECTIVES)),
+        help=", ".join(COLLECTIVES),
     )
     command.add_argument(
         "--box", type=arguments.box, default="quietbox2", help="see `meshtwin boxes` (%(default)s)"
@@ -87,7 +91,12 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         help=f"{', '.join(REDUCTIONS)} (sum)",
     )
     call.add_argument("--dtype", type=arguments.dtype, default="float32", help="(%(default)s)")
-    call.add_argument("--algorithm", metavar="NAME", help="(the one that the chip chooses)")
+    call.add_argument(
+        "--wire-dtype", type=arguments.dtype, help="in which values travel (that of the tensor)"
+    )
+    call.add_argument(
+        "--algorithm", metavar="NAME", help="see `meshtwin explain` (the quickest on the box)"
+    )
     call.add_argument(
         "--axis",
         type=arguments.axis,
@@ -101,7 +110,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--iters",
         type=arguments.at_least(1),
         metavar="N",
-        help="calls a loop (20, fewer from 50 MiB on)",
+        help="calls a loop (20; from 3 up, where a loop of all chips would put in over 1 GiB)",
     )
     loop.add_argument(
         "--warmup", type=arguments.at_least(0), default=5, metavar="N", help="(%(default)s)"
@@ -118,11 +127,6 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--transport", choices=("auto", "shared_memory", "zeromq"), default="auto", help="(auto)"
     )
     command.set_defaults(run=run, misuse=command.error)
-
-
-def names() -> tuple[str, ...]:
-    """The collectives that a chip has and the benchmark knows."""
-    return tuple(name for name in COLLECTIVES if hasattr(MeshChip, name))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -161,7 +165,7 @@ def prepare(args: argparse.Namespace) -> tuple[Trial, list[int]]:
     except ValueError as error:
         args.misuse(f"--min, --max: {error}; the nearest is --max {args.min}")
         raise
-    if args.root is not None and not collective.has_root:
+    if args.root is not None and not collective.operation.has_root:
         args.misuse(f"{args.collective} has no root: leave --root out")
     num_ranks = group_size(args.box, args.axis)
     if args.root is not None and args.root >= num_ranks:
@@ -169,13 +173,18 @@ def prepare(args: argparse.Namespace) -> tuple[Trial, list[int]]:
             f"--root {args.root} is not in a group of {num_ranks} chips; "
             f"the nearest is {num_ranks - 1}"
         )
-    known = inspect.signature(getattr(MeshChip, args.collective)).parameters
-    options = {
-        name: value for name in ("op", "algorithm") if (value := getattr(args, name)) is not None
-    }
-    for name in options:
-        if name not in known:
-            args.misuse(f"{args.collective} has no {name} to choose: leave --{name} out")
+    if args.op is not None and not collective.operation.reduces:
+        args.misuse(f"{args.collective} reduces nothing: leave --op out")
+    options: dict[str, str] = {}
+    try:
+        if args.algorithm not in (None, AUTO):
+            options["algorithm"] = find(args.algorithm, collective.operation).name
+        if args.op is not None:
+            options["op"] = ReduceOp.parse(args.op, args.dtype).value
+    except CollectiveError as error:
+        args.misuse(str(error))
+    if args.wire_dtype is not None:
+        options["wire_dtype"] = args.wire_dtype.label
     trial = Trial(
         collective=args.collective,
         dtype=args.dtype,
@@ -202,7 +211,8 @@ def environment(args: argparse.Namespace, trial: Trial) -> dict[str, Any]:
         "num_ranks": group_size(args.box, trial.axis),
         "axis": trial.axis,
         "transport": args.transport,
-        "algorithm": trial.options.get("algorithm", "auto"),
+        "algorithm": trial.options.get("algorithm", AUTO),
+        "wire_dtype": trial.options.get("wire_dtype", trial.dtype.label),
         "warmup": trial.warmup,
         "repeats": trial.repeats,
         "checked": trial.check,
@@ -216,7 +226,7 @@ def waiting(text: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(text):
+    with console.status(text, refresh_per_second=2):  # seldom: the chips need the cores
         yield
 
 

@@ -43,7 +43,7 @@ class Trial:
     @property
     def redop(self) -> str | None:
         """The reduction, where there is one."""
-        reduces = COLLECTIVES[self.collective].reduces
+        reduces = COLLECTIVES[self.collective].operation.reduces
         return self.options.get("op", "sum") if reduces else None
 
 
@@ -85,7 +85,7 @@ def on_chip(chip: MeshChip, trial: Trial, count: int) -> Taken:
     arguments: dict[str, object] = {"axis": trial.axis, **trial.options}
     if collective.has_dim:
         arguments["dim"] = 0
-    if collective.has_root:
+    if collective.operation.has_root:
         arguments["root"] = ranks[trial.root]
     call = partial(getattr(chip, trial.collective), x, **arguments)
     assert trial.iterations is not None
@@ -130,7 +130,7 @@ def _row(trial: Trial, size: int, num_ranks: int, taken: Sequence[Taken]) -> Row
         count=count // num_ranks if collective.has_dim else count,
         dtype=trial.dtype.label,
         redop=trial.redop or "none",
-        root=trial.root if collective.has_root else -1,
+        root=trial.root if collective.operation.has_root else -1,
         iterations=trial.iterations,
         wall_us=statistics.median(slowest_s) * 1e6,
         wall_min_us=min(slowest_s) * 1e6,

@@ -152,6 +152,11 @@ class MeshDevice:
         self.close()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it can be used: it has not been closed, and no chip has been found dead."""
+        return self._closed_because is None
+
+    @property
     def sim_now_ps(self) -> int:
         """The latest chip's clock after the last run, in simulated picoseconds."""
         return self._sim_now_ps

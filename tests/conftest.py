@@ -1,53 +1,43 @@
-"""Fixtures for the whole house: one Ray for the session, open meshes on it, the real checkpoint."""
+"""Fixtures for the whole house: one Ray and open meshes (of our plugin), the real checkpoint."""
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from meshtwin.mesh.device import MeshDevice, open_mesh
+from meshtwin.mesh.device import MeshDevice
+from meshtwin.mesh.pool import MeshPool
 
 os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 
 
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[None]:
-    """The one Ray of the session; every mesh of a test is opened on it."""
-    import ray
-
-    ray.init(address="local", include_dashboard=False, num_cpus=8, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
+def ray_session(meshtwin_pool: MeshPool) -> None:
+    """The one Ray of the session, which is the pool's; every mesh of a test is opened on it."""
 
 
 @pytest.fixture(scope="session")
-def p150_mesh(ray_session: None) -> Iterator[MeshDevice]:
+def p150_mesh(meshtwin_pool: MeshPool) -> MeshDevice:
     """One chip."""
-    with open_mesh("p150") as mesh:
-        yield mesh
+    return meshtwin_pool.get("p150")
 
 
 @pytest.fixture(scope="session")
-def p300_mesh(ray_session: None) -> Iterator[MeshDevice]:
+def p300_mesh(meshtwin_pool: MeshPool) -> MeshDevice:
     """Two chips."""
-    with open_mesh("p300") as mesh:
-        yield mesh
+    return meshtwin_pool.get("p300")
 
 
 @pytest.fixture(scope="session")
-def quietbox2_mesh(ray_session: None) -> Iterator[MeshDevice]:
+def quietbox2_mesh(meshtwin_pool: MeshPool) -> MeshDevice:
     """Four chips in a ring."""
-    with open_mesh("quietbox2") as mesh:
-        yield mesh
+    return meshtwin_pool.get("quietbox2")
 
 
 @pytest.fixture(scope="session")
-def galaxy_mesh(ray_session: None) -> Iterator[MeshDevice]:
+def galaxy_mesh(meshtwin_pool: MeshPool) -> MeshDevice:
     """32 chips, 8 rows of 4."""
-    with open_mesh("galaxy") as mesh:
-        yield mesh
+    return meshtwin_pool.get("galaxy")
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,11 @@
-"""The README's promises: its Python runs, its links lead somewhere."""
+"""The README's promises: its Python runs, its test passes, its links lead somewhere."""
 
 import re
 from pathlib import Path
 
 import pytest
 
+pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -13,11 +14,19 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_python_of_the_readme_runs(
     ray_session: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code, _ = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     out = capsys.readouterr().out
     assert "(64, 32)" in out
     assert "simulated picoseconds" in out
+
+
+@pytest.mark.ray
+def test_the_test_of_the_readme_passes(ray_session: None, pytester: pytest.Pytester) -> None:
+    _, code = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    head = "import numpy as np\nimport pytest\nfrom meshtwin import Replicate\n\n\n"
+    pytester.makepyfile(head + code)
+    pytester.runpytest_inprocess("--strict-markers").assert_outcomes(passed=2)
 
 
 def test_links_to_files_of_the_project_lead_somewhere() -> None:

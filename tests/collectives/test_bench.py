@@ -97,17 +97,27 @@ def whole_inputs(inputs: Inputs, length: int) -> Array:
 
 
 @given(NUM_RANKS, DTYPES, st.sampled_from([None, *REDUCTIONS]))
-def test_inputs_and_results_are_exact_integers_in_every_dtype_and_order(
+def test_inputs_and_results_are_exact_in_every_dtype_and_order(
     num_ranks: int, dtype: DType, reduction: str | None
 ) -> None:
     inputs = Inputs(num_ranks, dtype, reduction)
-    given_in = whole_inputs(inputs, 300)
+    given_in = whole_inputs(inputs, 300).astype(np.float64)
+    largest = LARGEST if dtype.is_float else min(LARGEST, np.iinfo(dtype.numpy).max)
     assert given_in.min() >= 0
-    assert given_in.max() <= LARGEST
+    assert given_in.max() <= largest
     assert np.array_equal(given_in, np.floor(given_in))
-    if reduction is not None:
-        assert np.cumsum(given_in, 0).max() <= LARGEST or reduction != "sum"
-        assert np.array_equal(inputs.reduced(0, 300), REDUCTIONS[reduction].reduce(given_in))
+    if reduction is not None and reduction != "mean":
+        wide = REDUCTIONS[reduction].reduce(given_in)
+        assert wide.max() <= largest
+        assert np.array_equal(inputs.reduced(0, 300), wide)
+
+
+@given(NUM_RANKS, st.sampled_from([dtype for dtype in DType if dtype.is_float]))
+def test_a_mean_is_the_exact_sum_divided_and_rounded_once(num_ranks: int, dtype: DType) -> None:
+    inputs = Inputs(num_ranks, dtype, "mean")
+    exact = whole_inputs(inputs, 300).astype(np.float64).mean(0)
+    precision = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype.label]
+    assert np.all(abs(inputs.reduced(0, 300) - exact) <= 1.01 * precision * exact)
 
 
 @given(NUM_RANKS, st.integers(0, 1000), st.integers(0, 1000))
@@ -139,7 +149,7 @@ def test_what_is_expected_is_what_numpy_makes_of_all_inputs(
 ) -> None:
     collective = COLLECTIVES[name]
     position, root = (data.draw(st.integers(0, num_ranks - 1)) for _ in range(2))
-    inputs = Inputs(num_ranks, DType.FLOAT32, "sum" if collective.reduces else None)
+    inputs = Inputs(num_ranks, DType.FLOAT32, "sum" if collective.operation.reduces else None)
     x = whole_inputs(inputs, part if collective.puts_in_part else part * num_ranks)
     found = collective.expected(inputs, position, root, part * num_ranks)
     wanted = NUMPY[name](x, position, root)

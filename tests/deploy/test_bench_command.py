@@ -9,8 +9,7 @@ import pytest
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
-from meshtwin.collectives.bench import COLLECTIVES
-from meshtwin.deploy.bench_command import names
+from meshtwin.collectives.bench import COLLECTIVES, REDUCTIONS
 from meshtwin.deploy.bench_run import Trial, measure, num_different
 from meshtwin.deploy.bench_table import CSV_COLUMNS, csv_line, values
 from meshtwin.deploy.cli import main
@@ -24,7 +23,7 @@ def test_help_says_what_size_means_and_gives_an_example(capsys: pytest.CaptureFi
         main(["bench", "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0
-    for word in ("meshtwin bench all_reduce", "busbw", "nccl-tests", *names()):
+    for word in ("meshtwin bench all_reduce", "busbw", "nccl-tests", *COLLECTIVES):
         assert word in text
 
 
@@ -45,7 +44,9 @@ def test_help_says_what_size_means_and_gives_an_example(capsys: pytest.CaptureFi
         (["all_reduce", "--factor", "1"], "'1' is not a whole number, 2 or more"),
         (["all_reduce", "--iters", "no"], "'no' is not a whole number, 1 or more"),
         (["all_reduce", "--root", "1"], "all_reduce has no root: leave --root out"),
-        (["all_gather", "--op", "sum"], "all_gather has no op to choose: leave --op out"),
+        (["all_gather", "--op", "sum"], "all_gather reduces nothing: leave --op out"),
+        (["all_reduce", "--algorithm", "rung"], "no such algorithm: did you mean 'ring'?"),
+        (["all_reduce", "--op", "mean", "--dtype", "int32"], "a mean needs a float format"),
         (["broadcast", "--root", "4"], "--root 4 is not in a group of 4 chips; the nearest is 3"),
         (["all_reduce", "--json", "--csv"], "--csv and --json do not go together"),
     ],
@@ -75,17 +76,45 @@ def test_every_difference_counts_nan_a_wrong_shape_and_nothing_at_all() -> None:
 @pytest.mark.ray
 @pytest.mark.parametrize("axis", [None, 0, 1])
 @pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BFLOAT16, DType.UINT32])
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", COLLECTIVES)
 def test_each_collective_is_measured_and_right(
     name: str, dtype: DType, axis: int | None, quietbox2_mesh: MeshDevice
 ) -> None:
-    trial = Trial(name, dtype, axis, root=1 if COLLECTIVES[name].has_root else 0, repeats=1)
+    trial = Trial(
+        name, dtype, axis, root=1 if COLLECTIVES[name].operation.has_root else 0, repeats=1
+    )
     (row,) = measure(quietbox2_mesh, trial, [1, 4])
     assert row.num_ranks == (4 if axis is None else 2)
     assert row.size == row.num_ranks * dtype.itemsize  # one element a chip
     assert row.num_wrong == 0
     assert 0 < row.wall_min_us <= row.wall_us
     assert row.sim_us > 0
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("op", REDUCTIONS)
+@pytest.mark.parametrize("dtype", DType)
+def test_every_reduction_is_exact_in_every_dtype(
+    op: str, dtype: DType, quietbox2_mesh: MeshDevice
+) -> None:
+    if op == "mean" and not dtype.is_float:
+        pytest.skip("a mean needs a float format")
+    trial = Trial("all_reduce", dtype, options={"op": op}, warmup=0, repeats=1, iterations=1)
+    (row,) = measure(quietbox2_mesh, trial, [2048])
+    assert (row.redop, row.num_wrong) == (op, 0)
+
+
+@pytest.mark.ray
+def test_algorithm_and_wire_dtype_reach_the_chips(quietbox2_mesh: MeshDevice) -> None:
+    def sim_us(**options: str) -> float:
+        trial = Trial("all_reduce", options=options, warmup=0, repeats=1, iterations=1)
+        (row,) = measure(quietbox2_mesh, trial, [1 << 18])
+        assert row.num_wrong == 0
+        return row.sim_us
+
+    ring = sim_us(algorithm="ring")
+    assert sim_us(algorithm="direct") != ring
+    assert sim_us(algorithm="ring", wire_dtype="bfloat16") < ring
 
 
 @pytest.mark.ray
