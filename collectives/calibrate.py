@@ -108,18 +108,17 @@ def fit(rows: Iterable[Row] | None = None) -> Costs:
     return {**shipped_costs(), **{arch: _costs(arch, values) for arch in archs}}
 
 
-def leave_one_out() -> list[Summary]:
-    """Each family as predicted by constants that were fitted without it."""
-    families: dict[Family, list[Row]] = {}
-    for row in load_rows():
-        families.setdefault(row.family, []).append(row)
-    return [
-        summarize(
-            str(left_out),
-            residuals(fit(r for r in load_rows() if r.family != left_out), rows),
-        )
-        for left_out, rows in families.items()
-    ]
+def leave_one_out(rows: Iterable[Row] | None = None) -> list[Summary]:
+    """Each family as predicted by constants that were fitted without it, and all of them."""
+    every = tuple(load_rows() if rows is None else rows)
+    families = dict.fromkeys(row.family for row in every)
+    summaries, found = [], []
+    for left_out in families:
+        costs = fit(row for row in every if row.family != left_out)
+        predicted = residuals(costs, [row for row in every if row.family == left_out])
+        summaries.append(summarize(str(left_out), predicted))
+        found += predicted
+    return [*summaries, summarize("all", found)]
 
 
 def _sweep(

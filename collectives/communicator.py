@@ -1,5 +1,7 @@
 """One chip's end of the collectives: it plans a call, executes it, and moves the chip's clock."""
 
+from typing import Protocol
+
 import numpy as np
 
 from ..chip.chip import Chip
@@ -8,6 +10,9 @@ from ..fabric.errors import RecvTimeout
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from ..fabric.transport.base import Transport
+from ..fabric.transport.window import Window
+from . import direct
+from .direct import Direct, make_ready
 from .errors import CollectiveTimeout
 from .execute import StepByStep
 from .group import Group
@@ -19,23 +24,37 @@ from .reduce_op import ReduceOp
 from .request import Prepared, Request, prepare
 
 NOTHING: Words = np.empty(0, np.int32)
+Entries = tuple[int, ...] | None
+
+
+class MeshTransport(Transport, Protocol):
+    """A transport that may have windows into shared memory."""
+
+    def window(self, group: tuple[int, ...], channel: int) -> Window | None:
+        """The group's slots on a channel; None when its chips do not share memory."""
 
 
 class Communicator:
     """Carries out the collective calls of one chip, in the order in which they are made.
 
-    Without a transport (a box of one chip, or plan mode) all chips are taken to arrive together.
+    Chips on one host meet in shared memory (`Direct`); any other group exchanges messages
+    (`StepByStep`). Both add in the order of the schedule and report the same entry times, so the
+    bits and the simulated times are the same. Without a transport (a box of one chip, or plan
+    mode) all chips are taken to arrive together.
     """
 
-    def __init__(self, box: Box, rank: int, transport: Transport | None, timeout_s: float) -> None:
+    def __init__(
+        self, box: Box, rank: int, transport: MeshTransport | None, timeout_s: float
+    ) -> None:
         self.box, self.rank = box, rank
         self.transport, self.timeout_s = transport, timeout_s
         self._calls_made: dict[Group, int] = {}
         self._prepared: dict[Request, Prepared] = {}
+        self._direct: dict[Group, Direct | None] = {}
         self._counters = LinkCounters()
         if transport is not None:
             self._mailbox = Mailbox(transport, box.num_chips)
-            self._executor = StepByStep(self._mailbox, timeout_s)
+            self._step_by_step = StepByStep(self._mailbox, timeout_s)
             self.point_to_point = PointToPoint(box, self._mailbox, timeout_s, self._counters)
 
     def begin_run(self) -> None:
@@ -65,26 +84,25 @@ class Communicator:
             CollectiveMismatch: another chip of the group made another call.
             CollectiveTimeout: a chip of the group did not come in time.
         """
-        prepared = self._find(request)
+        prepared = self._prepared.get(request) or self._prepare(request)
         spec = prepared.result
-        result = None if spec is None else chip.adopt(spec, None, request.operation.label)
-        words = self._run(chip, prepared, x.storage)
-        if result is not None and words is not None:
-            result.storage = words.reshape(result.shape)
-        return result
+        if spec is None:
+            self._run(chip, prepared, x.storage)
+            return None
+        allocation = chip.dram.allocate(spec.padded_bytes, prepared.name)
+        return Tensor(spec, self._run(chip, prepared, x.storage), allocation)
 
     def barrier(self, chip: Chip, request: Request) -> None:
         """Wait for every chip of the group; the clock moves to the end of the barrier."""
-        self._run(chip, self._find(request), None if chip.plan else NOTHING)
+        prepared = self._prepared.get(request) or self._prepare(request)
+        self._run(chip, prepared, None if chip.plan else NOTHING)
 
-    def _find(self, request: Request) -> Prepared:
-        prepared = self._prepared.get(request)
-        if prepared is None:
-            if len(self._prepared) >= MOST_PLANS:
-                for known in self._prepared.values():
-                    self._count(known)
-                self._prepared.clear()
-            prepared = self._prepared[request] = prepare(self.box, self.rank, request)
+    def _prepare(self, request: Request) -> Prepared:
+        if len(self._prepared) >= MOST_PLANS:
+            for known in self._prepared.values():
+                self._count(known)
+            self._prepared.clear()
+        prepared = self._prepared[request] = prepare(self.box, self.rank, request)
         return prepared
 
     def _count(self, prepared: Prepared) -> None:
@@ -98,13 +116,15 @@ class Communicator:
         """Execute the plan, move the clock to its end, and note what it was."""
         plan, clock = prepared.plan, chip.clock
         sim_start_ps = clock.now_ps
+        result: Words | None = None
+        entries: Entries = None
         if plan.num_ranks == 1:
             result = words if words is None else _alone(prepared, words)
-        elif words is None:
-            result = None
-            clock.now_ps += plan.sim_together_ps
-        else:
+        elif words is not None:
             result, entries = self._execute(prepared, words, sim_start_ps)
+        if entries is None:
+            clock.now_ps = sim_start_ps + plan.sim_together_ps
+        else:
             clock.wait_until(plan.exit_ps(entries))
         prepared.count += 1
         chip.recorder.note(prepared.facts_of(clock.now_ps - sim_start_ps), sim_start_ps)
@@ -112,16 +132,32 @@ class Communicator:
 
     def _execute(
         self, prepared: Prepared, words: Words, sim_now_ps: int
-    ) -> tuple[Words | None, tuple[int, ...]]:
-        """The result, and everybody's simulated entry time by position."""
-        number = self._calls_made.get(prepared.group, 0)
-        self._calls_made[prepared.group] = number + 1
+    ) -> tuple[Words | None, Entries]:
+        """The result, and everybody's simulated entry time by position (None: all alike)."""
+        group = prepared.group
+        number = self._calls_made.get(group, 0)
+        self._calls_made[group] = number + 1
         plan = prepared.plan
         try:
-            return self._executor.run(plan, number, prepared.line, words, sim_now_ps)
+            executor = self._direct[group] if group in self._direct else self._open(group)
+            if executor is not None:
+                done = executor.run(make_ready(plan), number, prepared.line, words, sim_now_ps)
+                if done is not None:
+                    return done
+            return self._step_by_step.run(plan, number, prepared.line, words, sim_now_ps)
         except RecvTimeout as error:
             what = f"{plan.call.text} (number {number} of its group) at {prepared.line}"
             raise CollectiveTimeout(self.rank, what, error.src, error.waited_s) from error
+
+    def _open(self, group: Group) -> Direct | None:
+        """The group's end in shared memory, if its chips share it."""
+        assert self.transport is not None, "a mesh of several chips has a transport"
+        found = None
+        if group.channel is not None and direct.COMPILED:
+            window = self.transport.window(group.ranks, group.channel)
+            found = None if window is None else Direct(window, self.timeout_s)
+        self._direct[group] = found
+        return found
 
 
 def _alone(prepared: Prepared, words: Words) -> Words:
@@ -129,4 +165,4 @@ def _alone(prepared: Prepared, words: Words) -> Words:
     call = prepared.plan.call
     if call.operation.reduces and call.op is ReduceOp.MEAN:
         return mean(words, 1, call.dtype)
-    return words.copy()
+    return words.reshape(prepared.plan.result_shape).copy()

@@ -16,13 +16,8 @@ from .operation import Operation
 from .schedule import Schedule
 from .simulate import simulate
 
-LINE_BOXES = {"blackhole": "galaxy", "wormhole_b0": "t3k"}
-RING_BOXES = {
-    ("blackhole", 4): "galaxy_torus_x",
-    ("blackhole", 8): "galaxy_torus_y",
-    ("wormhole_b0", 4): "wormhole_galaxy_torus_xy",
-    ("wormhole_b0", 8): "t3k",
-}
+BOXES = {"blackhole": "galaxy", "wormhole_b0": "t3k"}
+"""Where the rows were measured; the closed columns of a Galaxy are as any ring of its links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +98,12 @@ def _place(
     """A box wired as the row says, and the chips of the group in order.
 
     Raises:
-        ValueError: no box has such a line or ring.
+        ValueError: the box has no such line or ring.
     """
-    if family.topology == "ring":
-        box = load_box(RING_BOXES[family.arch, family.num_ranks])
-    else:
-        box = load_box(LINE_BOXES[family.arch])
-    groups = [tuple(range(box.num_chips)), *box.axis_groups(0), *box.axis_groups(1)]
-    find = box.ring if family.topology == "ring" else box.line
-    order = next(
-        (
-            found[: family.num_ranks]
-            for group in sorted(groups, key=len)
-            if len(group) >= family.num_ranks and (found := find(group)) is not None
-        ),
-        None,
-    )
-    if order is None:
-        raise ValueError(f"no box has a {family.topology} of {family.num_ranks} ({family.arch})")
+    box = load_box(BOXES[family.arch])
+    order = (_ring if family.topology == "ring" else _line)(box, family.num_ranks)
+    if order is None or len(order) != family.num_ranks:
+        raise ValueError(f"{box.name} has no {family.topology} of {family.num_ranks} chips")
     link = dataclasses.replace(
         box.link,
         line_rate=_as_measured(line_rate_bytes_per_s, "bytes/s"),
@@ -128,6 +111,20 @@ def _place(
     )
     edges = tuple(dataclasses.replace(edge, num_links=num_links) for edge in box.edges)
     return dataclasses.replace(box, link=link, edges=edges), order
+
+
+def _ring(box: Box, num_ranks: int) -> tuple[int, ...] | None:
+    """Round a block of two rows, or round the whole box."""
+    columns = box.shape[1]
+    block = [row * columns + column for row in (0, 1) for column in range(num_ranks // 2)]
+    return box.ring(block if num_ranks <= 2 * columns else range(box.num_chips))
+
+
+def _line(box: Box, num_ranks: int) -> tuple[int, ...]:
+    """Along the first row or column that is long enough, or winding through the box."""
+    groups = (box.axis_groups(1)[0], box.axis_groups(0)[0], tuple(range(box.num_chips)))
+    fits = next((group for group in groups if len(group) >= num_ranks), groups[-1])
+    return box.line(fits)[:num_ranks]
 
 
 def _as_measured(value: float, unit: str) -> Constant:

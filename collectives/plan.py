@@ -111,6 +111,25 @@ class Plan:
         """The shape of a part: () of a tensor without dims."""
         return () if not self.call.shape else self.source(part).part_shape
 
+    @property
+    def input_bytes(self) -> int:
+        """The size of this chip's input."""
+        return math.prod(self.call.shape) * self.call.dtype.itemsize
+
+    @property
+    def most_input_bytes(self) -> int:
+        """The size of the largest input of a chip of the group."""
+        call = self.call
+        shape = call.shape if call.sizes is None else _with(call.shape, call.dim, max(call.sizes))
+        return math.prod(shape) * call.dtype.itemsize
+
+    @property
+    def output_bytes(self) -> int:
+        """The size of this chip's result; 0 when it gets none."""
+        if self.ends_with_nothing:
+            return 0
+        return math.prod(self.result_shape) * self.call.dtype.itemsize
+
     @cached_property
     def chunk_items(self) -> tuple[int, ...]:
         """The items of each chunk."""

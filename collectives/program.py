@@ -1,9 +1,9 @@
 """How each chunk is added up, as a little stack program; and what a program makes of numpy arrays.
 
 A program is a tuple of codes: m >= 0 pushes the value of member m (of the ascending ranks of the
-group), COMBINE takes right and left from the stack and pushes left OP right, SWAPPED the same with
-the sides exchanged, ROUND rounds the top to the wire dtype, MEAN divides it by the number of
-members. bfloat16 and float16 are rounded at every combination, as chunks that travel are.
+group), COMBINE takes right and left from the stack and pushes left OP right, ROUND rounds the top
+to the wire dtype, MEAN divides it by the number of members. bfloat16 and float16 are rounded at
+every combination, as chunks that travel are.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from .plan import Plan
 from .reduce_op import ReduceOp
 from .schedule import Sum, same_sum
 
-COMBINE, ROUND, MEAN, SWAPPED = -1, -2, -3, -4
+COMBINE, ROUND, MEAN = -1, -2, -3
 Program: TypeAlias = tuple[int, ...]
 Words: TypeAlias = NDArray[Any]
 
@@ -48,7 +48,7 @@ def final_codes(call: Call) -> Program:
 
 def is_shared(plan: Plan) -> bool:
     """Do all chips that end with a chunk have the same bits, so that one may compute it for all?"""
-    exact = plan.call.rounds_on_wire or plan.call.op in (ReduceOp.MIN, ReduceOp.MAX)
+    exact = _is_exact(plan.call)
     first: dict[int, Sum] = {}
     for ends in plan.schedule.contributions:
         for chunk, how in ends.items():
@@ -58,18 +58,24 @@ def is_shared(plan: Plan) -> bool:
     return True
 
 
+def _is_exact(call: Call) -> bool:
+    """Do the two sides of an addition matter? The sign of a zero in min and max, and rounding."""
+    return call.rounds_on_wire or call.op in (ReduceOp.MIN, ReduceOp.MAX)
+
+
 def _emit(how: Sum, codes: list[int], index_of: tuple[int, ...], call: Call) -> None:
-    """Append the codes of a sum; the longer side first, so that the stack stays low."""
+    """Append the codes of a sum; where it does not matter, the longer side first: a lower stack."""
     if isinstance(how, int):
         codes.append(index_of[how])
         return
     received, own = how
-    swapped = isinstance(received, int) and not isinstance(own, int)
-    for side in (own, received) if swapped else (received, own):
-        _emit(side, codes, index_of, call)
-        if side is received and call.rounds_on_wire:
-            codes.append(ROUND)
-    codes.append(SWAPPED if swapped else COMBINE)
+    if isinstance(received, int) and not isinstance(own, int) and not _is_exact(call):
+        received, own = own, received
+    _emit(received, codes, index_of, call)
+    if call.rounds_on_wire:
+        codes.append(ROUND)
+    _emit(own, codes, index_of, call)
+    codes.append(COMBINE)
 
 
 def evaluate(program: Program, values: Sequence[Words], call: Call) -> Words:
@@ -84,8 +90,6 @@ def evaluate(program: Program, values: Sequence[Words], call: Call) -> Words:
             stack.append(mean(stack.pop(), len(call.ranks), call.dtype))
         else:
             right, left = stack.pop(), stack.pop()
-            if code == SWAPPED:
-                left, right = right, left
             stack.append(combine(left, right, call.op, call.dtype))
     (result,) = stack
     return result

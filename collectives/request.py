@@ -52,6 +52,11 @@ class Prepared:
     facts: dict[int, OpFacts] = field(default_factory=dict)
     count: int = 0
 
+    @property
+    def name(self) -> str:
+        """The operation, as DRAM is charged for its result."""
+        return self.plan.call.operation.label
+
     def facts_of(self, sim_duration_ps: int) -> OpFacts:
         """What is recorded of a run of that duration."""
         known = self.facts.get(sim_duration_ps)

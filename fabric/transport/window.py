@@ -103,6 +103,11 @@ class Window:
         """Was anything published in this run?"""
         return self._word & 0xFFFF_FFFF > 0
 
+    def aborted_by(self) -> tuple[int, int]:
+        """The rank that aborted the run (-1: nobody did), and the run."""
+        by = self._own.aborted_by(self._own.run_id)
+        return (-1 if by is None else by), self._own.run_id
+
     def layout(self) -> WindowLayout:
         """The places in memory that this window is made of."""
         return WindowLayout(

@@ -6,7 +6,7 @@ import pytest
 
 from meshtwin.collectives import calibrate
 from meshtwin.collectives.calibrate import by_family, fit, residuals, shipped_costs, summarize
-from meshtwin.collectives.measured import Family, load_rows
+from meshtwin.collectives.measured import Family, load_rows, predict_us
 from meshtwin.collectives.operation import Operation
 
 FOUND = residuals(shipped_costs())
@@ -60,6 +60,32 @@ def test_the_fit_finds_the_constants_that_made_the_rows() -> None:
     ]
     found = residuals(fit(made), made)
     assert max(abs(residual.error) for residual in found) < 0.02
+
+
+def test_a_family_left_out_is_predicted_by_the_others() -> None:
+    rows = [row for row in load_rows() if row.family.arch == "wormhole_b0"]
+    reduce_scatters = [r for r in rows if r.family.operation is Operation.REDUCE_SCATTER]
+    summaries = calibrate.leave_one_out(reduce_scatters)
+    assert [summary.num_rows for summary in summaries] == [15, 14, 29]
+    inside = summarize("all", residuals(fit(reduce_scatters), reduce_scatters))
+    assert summaries[-1].median > inside.median
+
+
+@pytest.mark.parametrize("arch", calibrate.ARCHS)
+@pytest.mark.parametrize(("num_ranks", "topology"), [(4, "ring"), (8, "ring"), (8, "line")])
+def test_groups_that_were_not_fitted_have_times_too(
+    arch: str, num_ranks: int, topology: str
+) -> None:
+    row = next(row for row in load_rows() if row.family.arch == arch)
+    family = Family(arch, Operation.ALL_REDUCE, num_ranks, topology)
+    assert predict_us(replace(row, family=family), shipped_costs()[arch]) > 0
+
+
+def test_a_group_that_no_box_has_is_refused() -> None:
+    row = load_rows()[0]
+    family = replace(row.family, num_ranks=64)
+    with pytest.raises(ValueError, match="no line of 64"):
+        predict_us(replace(row, family=family), shipped_costs()["blackhole"])
 
 
 def test_software_overheads_are_the_same_cycles_on_both_architectures() -> None:

@@ -109,9 +109,11 @@ def all_reduce(rank: int, x: Array, programs: Sequence[Sequence[int]], **others:
     codes = [np.array(program, np.int16).tobytes() for program in programs]
     targets = range(others["num_members"])
     job = job_of(programs=codes, all_runs=runs, targets=targets, **others)
-    return job | {"shared_runs": runs[rank : rank + 1], "input_bytes": x.nbytes} | {
-        "output_bytes": x.nbytes
-    }
+    return (
+        job
+        | {"shared_runs": runs[rank : rank + 1], "input_bytes": x.nbytes}
+        | {"output_bytes": x.nbytes}
+    )
 
 
 def started(site: Site) -> Any:

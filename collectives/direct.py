@@ -1,0 +1,172 @@
+"""Executing a plan in shared memory: one compiled call moves and adds the tensors where they lie.
+
+The order of each sum is read off the schedule (program.py), so the bits are those of the
+step-by-step execution. Every chip sees every call before it uses a byte of another's data. See
+direct.c for how the chips meet.
+"""
+
+from dataclasses import dataclass
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..chip.dtype import DType
+from ..fabric.errors import PeerAborted, RecvTimeout
+from ..fabric.transport.window import Window
+from .errors import CollectiveMismatch
+from .movement import Movement, movement_of
+from .operation import Operation
+from .plan import MOST_PLANS, Plan
+from .program import Words
+from .reduce_op import ReduceOp
+
+try:
+    from . import _direct
+
+    COMPILED = True
+except ImportError:
+    COMPILED = False
+
+SMALL_BYTES = 1 << 18
+"""Up to so many bytes of input of all chips together, each chip computes its whole result."""
+PATIENCE_S = 0.05
+"""How long a chip waits before it looks for reasons not to."""
+MAX_TEXT_BYTES = 2000
+
+Meet: TypeAlias = Callable[[int, float], Any]
+"""Go on with a call from a phase, with so much patience."""
+
+DTYPE_CODES = {
+    DType.FLOAT32: 0, DType.BFLOAT16: 1, DType.FLOAT16: 2, DType.INT32: 3, DType.UINT32: 4,
+    DType.INT8: 5, DType.UINT8: 6,
+}  # fmt: skip
+OP_CODES = {
+    ReduceOp.SUM: 0, ReduceOp.MEAN: 0, ReduceOp.MIN: 1, ReduceOp.MAX: 2, ReduceOp.PROD: 3,
+}  # fmt: skip
+WIRE_CODES = {DType.BFLOAT16: 1, DType.FLOAT16: 2}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A plan made ready for compiled code."""
+
+    plan: Plan
+    work: Any
+    digest: bytes
+    has_result: bool
+
+
+class Direct:
+    """Executes plans through the window of one group of chips on one host."""
+
+    def __init__(self, window: Window, timeout_s: float) -> None:
+        self.window, self.timeout_s = window, timeout_s
+        self.group = _direct.Group(*window.layout())
+
+    def run(
+        self, ready: Ready, number: int, line: str, words: Words, sim_now_ps: int
+    ) -> tuple[Words | None, tuple[int, ...] | None] | None:
+        """The result, and the entry times by position (None: all entered at `sim_now_ps`).
+
+        None instead of both when a tensor is out of the other chips' reach: then it is so for all
+        chips of the group, and messages must do.
+
+        Raises:
+            CollectiveMismatch: another chip of the group made another call.
+            RecvTimeout: a chip of the group did not come in time.
+            PeerAborted: a chip gave up the run.
+        """
+        plan = ready.plan
+        result = np.empty(plan.result_shape, words.dtype) if ready.has_result else None
+        call = partial(
+            self.group.run, ready.work, ready.digest, number, sim_now_ps, words, result
+        )
+        answer: Any = call(0, PATIENCE_S)
+        if answer is None:
+            return result, None
+        if answer.__class__ is not tuple:
+            answer = self._go_on(plan, number, line, call, answer)
+            if answer == _direct.NOT_SHARED:
+                return None
+        if answer is None:
+            return result, None
+        return result, tuple([answer[index] for index in plan.index_of])
+
+    def _go_on(self, plan: Plan, number: int, line: str, call: Meet, answer: Any) -> Any:
+        """Deal with anything but an immediate end: waits, aborts, other calls."""
+        waited_s = PATIENCE_S
+        while answer == _direct.STALLED:
+            if waited_s >= self.timeout_s:
+                missing = plan.call.ranks[self.group.missing]
+                what = f"meeting {self.group.phase} of {plan.call.text}"
+                raise RecvTimeout(plan.rank, missing, waited_s, what)
+            if self.window.interrupt is not None:
+                self.window.interrupt()
+            answer = call(self.group.phase, PATIENCE_S)
+            waited_s += PATIENCE_S
+        if answer == _direct.MISMATCH:
+            raise self._mismatch(plan, number, line)
+        if answer == _direct.ABORTED:
+            by, run_id = self.window.aborted_by()
+            raise PeerAborted(plan.rank, by, run_id)
+        return answer
+
+    def _mismatch(self, plan: Plan, number: int, line: str) -> CollectiveMismatch:
+        """All chips of the group see that calls differ, and meet again to say what each called."""
+        window, ranks = self.window, plan.call.ranks
+        words = "\0".join((plan.call.text, line, str(number))).encode()[:MAX_TEXT_BYTES]
+        own = window.buffer()
+        own[: len(words) + 1] = np.frombuffer(words + b"\0", np.uint8)
+        own[len(words)] = 1
+        window.publish()
+        window.wait_all(self.timeout_s)
+        calls = [_said(bytes(slot[: MAX_TEXT_BYTES + 1])) for slot in window.slots()]
+        other = next(i for i, call in enumerate(calls) if call[::2] != calls[0][::2])
+        return CollectiveMismatch(
+            plan.rank, number, ranks[0], *calls[0][:2], ranks[other], *calls[other][:2]
+        )
+
+
+def _said(words: bytes) -> tuple[str, str, str]:
+    """A chip's call, source line and number, up to the mark that ends them."""
+    text = words[: words.index(1)].decode(errors="replace")
+    call, line, number = (*text.split("\0"), "", "")[:3]
+    return call, line, number
+
+
+@lru_cache(maxsize=MOST_PLANS)
+def make_ready(plan: Plan) -> Ready:
+    """The runs of a plan, for compiled code."""
+    call, operation = plan.call, plan.call.operation
+    if operation is Operation.BARRIER:
+        work = _work(plan, Movement((), (), (), ()), True)
+        return Ready(plan, work, call.digest, False)
+    is_small = plan.most_input_bytes * plan.num_ranks <= SMALL_BYTES
+    work = _work(plan, movement_of(plan), is_small)
+    return Ready(plan, work, call.digest, not plan.ends_with_nothing)
+
+
+def _work(plan: Plan, movement: Movement, is_small: bool) -> Any:
+    call, operation = plan.call, plan.call.operation
+    own = plan.index_of[plan.position]
+    wire = WIRE_CODES.get(call.wire, 0) if call.rounds_on_wire and call.wire else 0
+    shares_input = operation not in (Operation.BROADCAST, Operation.SCATTER) or own == (
+        call.ranks.index(call.root)
+    )
+    return _direct.Work(
+        DTYPE_CODES[call.dtype],
+        OP_CODES[call.op],
+        wire,
+        plan.num_ranks,
+        [np.array(program, np.int16) for program in movement.programs],
+        np.array(movement.all_runs, np.int64).reshape(-1, 7),
+        np.array(movement.shared_runs, np.int64).reshape(-1, 7),
+        movement.targets,
+        0 if operation is Operation.BARRIER else plan.input_bytes,
+        0 if operation is Operation.BARRIER else plan.output_bytes,
+        is_small,
+        shares_input,
+        operation in (Operation.ALL_REDUCE, Operation.REDUCE) and not plan.ends_with_nothing,
+    )
