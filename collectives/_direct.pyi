@@ -79,7 +79,7 @@ class Group:
         phase: int,
         patience_s: float,
         /,
-    ) -> None | tuple[int, ...] | int:
+    ) -> tuple[int, ...] | int | None:
         """One collective call.
 
         Args:

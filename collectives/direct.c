@@ -74,7 +74,7 @@ static int parse_program(Program *program, PyObject *source, const Format *forma
     if (program->codes) memcpy(program->codes, view.buf, (size_t)view.len);
     PyBuffer_Release(&view);
     if (!program->codes) return PyErr_NoMemory(), 0;
-    int depth = 0, is_fold = program->length % 2 == 1;
+    int depth = 0, is_fold = program->length % 2 == 1 && format->op == SUM && format->dtype <= BF16;
     for (int step = 0; step < program->length; step++) {
         int code = program->codes[step];
         if (code >= format->num_members || code < DIVIDE) return bad("a program names no member and no operation");
