@@ -38,7 +38,7 @@ static const int item_bytes[NUM_DTYPES] = {4, 2, 2, 4, 4, 1, 1};
 typedef struct {
     int16_t *codes;
     int length, depth;
-    int is_fold; /* ((m0 + m1) + m2) + ... */
+    int is_fold; /* ((m0 + m1) + m2) + ... of f32 or bf16 */
 } Program;
 
 typedef struct {
@@ -136,35 +136,42 @@ INTEGER(u8, uint8_t, uint32_t)
 
 /* ------------------------------------------------------------------ one block */
 
-/* For a dtype that is stored as `T` and computed as `W`:
- *   fold: accumulators over all parts, four parts a pass;
- *   stack: the general program. Where T is W, a push is a pointer to the part itself. */
-#define KIND(kind, T, W)                                                                                             \
-    INLINE void fold_##kind(const T *const *parts, int count, W *sum, ptrdiff_t n, const int op) {                   \
-        const T *a = parts[0], *b, *c, *d;                                                                           \
+/* A left fold of sums, by far the most frequent program: accumulators over all parts, four parts a pass. (For other
+ * operations and dtypes the general way is fast enough, and each loop costs half a second of the compiler.) */
+#define FOLD(kind, T, W)                                                                                             \
+    INLINE void fold_##kind(const Program *p, const void *const *members, T *out, W *sum, ptrdiff_t n) {             \
+        const T *parts[MAX_MEMBERS], *a = members[p->codes[0]], *b, *c, *d;                                          \
+        int count = 1;                                                                                               \
+        for (int step = 1; step < p->length; step += 2) parts[count++] = members[p->codes[step]];                    \
         int at = 1;                                                                                                  \
         if (count >= 4) {                                                                                            \
             b = parts[1], c = parts[2], d = parts[3], at = 4;                                                        \
             for (ptrdiff_t i = 0; i < n; i++) {                                                                      \
-                W x = apply_##kind(load_##kind(a[i]), load_##kind(b[i]), op);                                        \
-                sum[i] = apply_##kind(apply_##kind(x, load_##kind(c[i]), op), load_##kind(d[i]), op);                \
+                W x = apply_##kind(load_##kind(a[i]), load_##kind(b[i]), SUM);                                       \
+                sum[i] = apply_##kind(apply_##kind(x, load_##kind(c[i]), SUM), load_##kind(d[i]), SUM);              \
             }                                                                                                        \
         } else                                                                                                       \
             for (ptrdiff_t i = 0; i < n; i++) sum[i] = load_##kind(a[i]);                                            \
         for (; at + 3 < count; at += 4) {                                                                            \
             a = parts[at], b = parts[at + 1], c = parts[at + 2], d = parts[at + 3];                                  \
             for (ptrdiff_t i = 0; i < n; i++) {                                                                      \
-                W x = apply_##kind(sum[i], load_##kind(a[i]), op);                                                   \
-                x = apply_##kind(x, load_##kind(b[i]), op);                                                          \
-                x = apply_##kind(x, load_##kind(c[i]), op);                                                          \
-                sum[i] = apply_##kind(x, load_##kind(d[i]), op);                                                     \
+                W x = apply_##kind(sum[i], load_##kind(a[i]), SUM);                                                  \
+                x = apply_##kind(x, load_##kind(b[i]), SUM);                                                         \
+                x = apply_##kind(x, load_##kind(c[i]), SUM);                                                         \
+                sum[i] = apply_##kind(x, load_##kind(d[i]), SUM);                                                    \
             }                                                                                                        \
         }                                                                                                            \
         for (; at < count; at++) {                                                                                   \
             a = parts[at];                                                                                           \
-            for (ptrdiff_t i = 0; i < n; i++) sum[i] = apply_##kind(sum[i], load_##kind(a[i]), op);                  \
+            for (ptrdiff_t i = 0; i < n; i++) sum[i] = apply_##kind(sum[i], load_##kind(a[i]), SUM);                 \
         }                                                                                                            \
-    }                                                                                                                \
+        if ((void *)out == (void *)sum) return;                                                                      \
+        for (ptrdiff_t i = 0; i < n; i++) out[i] = store_##kind(sum[i]);                                             \
+    }
+
+/* The general program, for a dtype that is stored as `T` and computed as `W`. Where T is W, a push is a pointer to the
+ * part itself. */
+#define KIND(kind, T, W)                                                                                             \
     INLINE void combine_##kind(const W *left, const W *right, W *out, ptrdiff_t n, const int op) {                   \
         for (ptrdiff_t i = 0; i < n; i++) out[i] = apply_##kind(left[i], right[i], op);                              \
     }                                                                                                                \
@@ -174,7 +181,7 @@ INTEGER(u8, uint8_t, uint32_t)
         return room;                                                                                                 \
     }                                                                                                                \
     INLINE const W *stack_##kind(const Program *p, const Format *f, const T *const *parts, W *rooms, ptrdiff_t n) {  \
-        const W *top[MAX_MEMBERS + 1];                                                                                 \
+        const W *top[MAX_MEMBERS + 1];                                                                               \
         int depth = 0;                                                                                               \
         for (int step = 0; step < p->length; step++) {                                                               \
             int code = p->codes[step];                                                                               \
@@ -199,15 +206,7 @@ INTEGER(u8, uint8_t, uint32_t)
     }                                                                                                                \
     INLINE void reduce_##kind(const Program *p, const Format *f, const void *const *members, T *out, W *rooms,       \
                               ptrdiff_t n) {                                                                         \
-        const W *sum = rooms;                                                                                        \
-        if (p->is_fold) {                                                                                            \
-            const T *parts[MAX_MEMBERS];                                                                             \
-            int count = 1;                                                                                           \
-            parts[0] = members[p->codes[0]];                                                                         \
-            for (int step = 1; step < p->length; step += 2) parts[count++] = members[p->codes[step]];                \
-            BY_OP(f->op, fold_##kind, parts, count, rooms, n)                                                        \
-        } else                                                                                                       \
-            sum = stack_##kind(p, f, (const T *const *)members, rooms, n);                                           \
+        const W *sum = stack_##kind(p, f, (const T *const *)members, rooms, n);                                      \
         for (ptrdiff_t i = 0; i < n; i++) out[i] = store_##kind(sum[i]);                                             \
     }
 
@@ -224,6 +223,8 @@ INLINE uint16_t store_f16(float value) { return narrow_f16(value); }
 INLINE float load_bf16(uint16_t word) { return widen_bf16(word); }
 INLINE float load_f16(uint16_t word) { return widen_f16(word); }
 
+FOLD(f32, float, float)
+FOLD(bf16, uint16_t, float)
 KIND(f32, float, float)
 KIND(bf16, uint16_t, float)
 KIND(f16, uint16_t, float)
@@ -236,11 +237,15 @@ INLINE void reduce_body(const Program *p, const Format *f, const void *const *me
                         ptrdiff_t n) {
     switch (f->dtype) {
     case F32:
-        reduce_f32(p, f, members, out, rooms, n);
+        if (p->is_fold) fold_f32(p, members, out, out, n);
+        else reduce_f32(p, f, members, out, rooms, n);
         if (f->op == SUM || f->op == PROD || p->codes[p->length - 1] == DIVIDE)
             for (ptrdiff_t i = 0; i < n; i++) ((float *)out)[i] = canonical(((float *)out)[i]);
         break;
-    case BF16: reduce_bf16(p, f, members, out, rooms, n); break;
+    case BF16:
+        if (p->is_fold) fold_bf16(p, members, out, rooms, n);
+        else reduce_bf16(p, f, members, out, rooms, n);
+        break;
     case F16: reduce_f16(p, f, members, out, rooms, n); break;
     case I32: reduce_i32(p, f, members, out, rooms, n); break;
     case U32: reduce_u32(p, f, members, out, rooms, n); break;

@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,13 @@ WAIT_S = 30.0
 F32, BF16, F16, I32, U32, I8, U8 = range(7)
 STORED = (np.float32, np.uint16, np.float16, np.int32, np.uint32, np.int8, np.uint8)
 OPS = SUM, MIN, MAX, PROD = range(4)
-COMBINE, ROUND, DIVIDE = -1, -2, -3
+PUSH, COMBINE, ROUND, DIVIDE = 0, -1, -2, -3
+COMBINED: Sequence[Callable[[Any, Any], Any]] = (
+    lambda a, b: a + b,
+    lambda a, b: np.where((a < b) | (a != a), a, b),
+    lambda a, b: np.where((a > b) | (a != a), a, b),
+    lambda a, b: a * b,
+)
 Array = np.ndarray[Any, np.dtype[Any]]
 Job = dict[str, Any]
 
@@ -63,13 +69,7 @@ def evaluate(program: Sequence[int], parts: Sequence[Array], job: Job) -> Array:
             elif code == DIVIDE:
                 x = b / np.float32(len(parts))
             else:
-                a = stack.pop()
-                x = (
-                    lambda: a + b,
-                    lambda: np.where((a < b) | (a != a), a, b),
-                    lambda: np.where((a > b) | (a != a), a, b),
-                    lambda: a * b,
-                )[job["op"]]()
+                x = COMBINED[job["op"]](stack.pop(), b)
             stack.append(widened(narrowed(x, dtype), dtype))
         (result,) = stack
         if dtype == F32 and (job["op"] in (SUM, PROD) or program[-1] == DIVIDE):
@@ -157,12 +157,12 @@ def programs(draw: st.DrawFn, num_members: int, extras: Sequence[int]) -> list[i
     """Any tree over a few members, with roundings and divisions anywhere."""
     code, depth = [draw(st.integers(0, num_members - 1))], 1
     for _ in range(draw(st.integers(0, 12))):
-        choice = draw(st.sampled_from(["push", "combine", *extras]))
-        if choice == "push":
+        choice = draw(st.sampled_from([PUSH, COMBINE, *extras]))
+        if choice == PUSH:
             code.append(draw(st.integers(0, num_members - 1)))
             depth += 1
-        elif choice != "combine":
-            code.append(int(choice))
+        elif choice != COMBINE:
+            code.append(choice)
         elif depth > 1:
             code.append(COMBINE)
             depth -= 1
@@ -273,8 +273,8 @@ def test_only_the_root_needs_an_output_and_others_write_it(num_bytes: int) -> No
     for m in range(3):
         job = all_reduce(m, inputs[m], [left_fold([0, 1, 2])] * 3, dtype=U8, op=SUM, num_members=3)
         empty = np.zeros((0, 7), np.int64)
-        jobs.append(job | ({"targets": [2]} if m == 2 else {"targets": [2], "output_bytes": 0}))
-        jobs[m]["all_runs"] = job["all_runs"] if m == 2 else empty
+        no_output: Job = {} if m == 2 else {"all_runs": empty, "output_bytes": 0}
+        jobs.append(job | no_output | {"targets": [2]})
     outputs = run_all(inputs, jobs)
     assert [output.size for output in outputs] == [0, 0, num_bytes]
     assert np.array_equal(outputs[2], inputs[0] + inputs[1] + inputs[2])
