@@ -5,8 +5,8 @@ step-by-step execution. Every chip sees every call before it uses a byte of anot
 direct.c for how the chips meet.
 """
 
-from dataclasses import dataclass
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
@@ -80,9 +80,7 @@ class Direct:
         """
         plan = ready.plan
         result = np.empty(plan.result_shape, words.dtype) if ready.has_result else None
-        call = partial(
-            self.group.run, ready.work, ready.digest, number, sim_now_ps, words, result
-        )
+        call = partial(self.group.run, ready.work, ready.digest, number, sim_now_ps, words, result)
         answer: Any = call(0, PATIENCE_S)
         if answer is None:
             return result, None

@@ -95,6 +95,7 @@ class ChipHost:
         """
         assert self.transport is not None, "connect comes before run"
         self.transport.begin_run(run_id)
+        self.transport.install_heap()  # tensors are born where the other chips see them
         self.chip.communicator.begin_run()
         sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
@@ -118,6 +119,8 @@ class ChipHost:
         Raises:
             OutOfMemory: the chip's DRAM is full.
         """
+        if self.transport is not None:
+            self.transport.install_heap()
         tensor = self.chip.tensor(array, dtype, layout)
         self.tensors[number] = tensor
         return tensor.dtype

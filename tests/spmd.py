@@ -59,6 +59,7 @@ def _guarded(
     transport: Any, program: Callable[..., Any], chip: MeshChip, args: tuple[Any, ...]
 ) -> Any:
     """The program's result; an error wakes the other chips."""
+    transport.install_heap()
     try:
         return program(chip, *args)
     except BaseException:
