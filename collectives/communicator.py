@@ -12,19 +12,18 @@ from ..fabric.topology import Box
 from ..fabric.transport.base import Transport
 from ..fabric.transport.window import Window
 from . import direct
-from .direct import Direct, make_ready
+from .direct import OUT_OF_REACH, Direct
 from .errors import CollectiveTimeout
-from .execute import StepByStep
-from .group import Group
+from .execute import Entries, StepByStep
+from .group import Group, group_of
 from .mailbox import Mailbox
 from .plan import MOST_PLANS
 from .point_to_point import PointToPoint, Traffic
 from .program import Words, mean
 from .reduce_op import ReduceOp
-from .request import Prepared, Request, prepare
+from .request import Prepared, Request, Seat, prepare
 
 NOTHING: Words = np.empty(0, np.int32)
-Entries = tuple[int, ...] | None
 
 
 class MeshTransport(Transport, Protocol):
@@ -48,9 +47,8 @@ class Communicator:
     ) -> None:
         self.box, self.rank = box, rank
         self.transport, self.timeout_s = transport, timeout_s
-        self._calls_made: dict[Group, int] = {}
         self._prepared: dict[Request, Prepared] = {}
-        self._direct: dict[Group, Direct | None] = {}
+        self._seats: dict[Group, Seat] = {}
         self._counters = LinkCounters()
         if transport is not None:
             self._mailbox = Mailbox(transport, box.num_chips)
@@ -59,7 +57,8 @@ class Communicator:
 
     def begin_run(self) -> None:
         """Count calls from zero again: a new program starts on all chips."""
-        self._calls_made.clear()
+        for seat in self._seats.values():
+            seat.calls_made = 0
         if self.transport is not None:
             self._mailbox.begin_run()
             self.point_to_point.begin_run()
@@ -102,8 +101,19 @@ class Communicator:
             for known in self._prepared.values():
                 self._count(known)
             self._prepared.clear()
-        prepared = self._prepared[request] = prepare(self.box, self.rank, request)
+        group = group_of(self.box, self.rank, request.axis)
+        seat = self._seats.get(group) or self._sit(group)
+        prepared = self._prepared[request] = prepare(self.box, self.rank, request, seat)
         return prepared
+
+    def _sit(self, group: Group) -> Seat:
+        """This chip's place in a group: in shared memory, if its chips share it."""
+        found = None
+        if self.transport is not None and group.channel is not None and direct.COMPILED:
+            window = self.transport.window(group.ranks, group.channel)
+            found = None if window is None else Direct(window, self.timeout_s)
+        seat = self._seats[group] = Seat(group, found)
+        return seat
 
     def _count(self, prepared: Prepared) -> None:
         """Move what was carried out of a call into the counters."""
@@ -114,50 +124,34 @@ class Communicator:
 
     def _run(self, chip: Chip, prepared: Prepared, words: Words | None) -> Words | None:
         """Execute the plan, move the clock to its end, and note what it was."""
-        plan, clock = prepared.plan, chip.clock
+        clock = chip.clock
         sim_start_ps = clock.now_ps
         result: Words | None = None
         entries: Entries = None
-        if plan.num_ranks == 1:
+        if prepared.is_alone:
             result = words if words is None else _alone(prepared, words)
         elif words is not None:
-            result, entries = self._execute(prepared, words, sim_start_ps)
+            seat = prepared.seat
+            number = seat.calls_made
+            seat.calls_made = number + 1
+            try:
+                if seat.direct is not None:
+                    result, entries = seat.direct.run(prepared, number, words, sim_start_ps)
+                if seat.direct is None or entries is OUT_OF_REACH:
+                    result, entries = self._step_by_step.run(prepared, number, words, sim_start_ps)
+            except RecvTimeout as error:
+                what = f"{prepared.plan.call.text} (number {number} of its group)"
+                what = f"{what} at {prepared.line}"
+                raise CollectiveTimeout(self.rank, what, error.src, error.waited_s) from error
         if entries is None:
-            clock.now_ps = sim_start_ps + plan.sim_together_ps
+            duration_ps = prepared.sim_together_ps
         else:
-            clock.wait_until(plan.exit_ps(entries))
+            duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
+        clock.now_ps = sim_start_ps + duration_ps
         prepared.count += 1
-        chip.recorder.note(prepared.facts_of(clock.now_ps - sim_start_ps), sim_start_ps)
+        facts = prepared.facts.get(duration_ps) or prepared.facts_of(duration_ps)
+        chip.recorder.note(facts, sim_start_ps)
         return result
-
-    def _execute(
-        self, prepared: Prepared, words: Words, sim_now_ps: int
-    ) -> tuple[Words | None, Entries]:
-        """The result, and everybody's simulated entry time by position (None: all alike)."""
-        group = prepared.group
-        number = self._calls_made.get(group, 0)
-        self._calls_made[group] = number + 1
-        plan = prepared.plan
-        try:
-            executor = self._direct[group] if group in self._direct else self._open(group)
-            if executor is not None:
-                done = executor.run(make_ready(plan), number, prepared.line, words, sim_now_ps)
-                if done is not None:
-                    return done
-            return self._step_by_step.run(plan, number, prepared.line, words, sim_now_ps)
-        except RecvTimeout as error:
-            what = f"{plan.call.text} (number {number} of its group) at {prepared.line}"
-            raise CollectiveTimeout(self.rank, what, error.src, error.waited_s) from error
-
-    def _open(self, group: Group) -> Direct | None:
-        """The group's end in shared memory, if its chips share it."""
-        assert self.transport is not None, "a mesh of several chips has a transport"
-        found = None
-        if group.channel is not None and direct.COMPILED:
-            window = self.transport.window(group.ranks, group.channel)
-            found = None if window is None else Direct(window, self.timeout_s)
-        self._direct[group] = found
-        return found
 
 
 def _alone(prepared: Prepared, words: Words) -> Words:

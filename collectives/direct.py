@@ -6,7 +6,6 @@ direct.c for how the chips meet.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
@@ -16,11 +15,13 @@ from ..chip.dtype import DType
 from ..fabric.errors import PeerAborted, RecvTimeout
 from ..fabric.transport.window import Window
 from .errors import CollectiveMismatch
+from .execute import Entries
 from .movement import Movement, movement_of
 from .operation import Operation
 from .plan import MOST_PLANS, Plan
 from .program import Words
 from .reduce_op import ReduceOp
+from .request import Prepared
 
 try:
     from . import _direct
@@ -48,14 +49,8 @@ OP_CODES = {
 WIRE_CODES = {DType.BFLOAT16: 1, DType.FLOAT16: 2}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ready:
-    """A plan made ready for compiled code."""
-
-    plan: Plan
-    work: Any
-    digest: bytes
-    has_result: bool
+OUT_OF_REACH: Entries = ()
+"""Instead of entry times: a tensor is where the other chips cannot see it."""
 
 
 class Direct:
@@ -66,30 +61,32 @@ class Direct:
         self.group = _direct.Group(*window.layout())
 
     def run(
-        self, ready: Ready, number: int, line: str, words: Words, sim_now_ps: int
-    ) -> tuple[Words | None, tuple[int, ...] | None] | None:
+        self, prepared: Prepared, number: int, words: Words, sim_now_ps: int
+    ) -> tuple[Words | None, Entries]:
         """The result, and the entry times by position (None: all entered at `sim_now_ps`).
 
-        None instead of both when a tensor is out of the other chips' reach: then it is so for all
-        chips of the group, and messages must do.
+        OUT_OF_REACH when a tensor is not in shared memory and too large for a slot: then it is so
+        for all chips of the group, and messages must do.
 
         Raises:
             CollectiveMismatch: another chip of the group made another call.
             RecvTimeout: a chip of the group did not come in time.
             PeerAborted: a chip gave up the run.
         """
-        plan = ready.plan
-        result = np.empty(plan.result_shape, words.dtype) if ready.has_result else None
-        call = partial(self.group.run, ready.work, ready.digest, number, sim_now_ps, words, result)
-        answer: Any = call(0, PATIENCE_S)
+        work = prepared.work or make_work(prepared)
+        result = None
+        if prepared.result is not None:
+            result = np.empty(prepared.result.shape, words.dtype)
+        digest = prepared.digest
+        answer: Any = self.group.run(work, digest, number, sim_now_ps, words, result, 0, PATIENCE_S)
         if answer is None:
             return result, None
+        plan = prepared.plan
         if answer.__class__ is not tuple:
-            answer = self._go_on(plan, number, line, call, answer)
-            if answer == _direct.NOT_SHARED:
-                return None
-        if answer is None:
-            return result, None
+            call = partial(self.group.run, work, digest, number, sim_now_ps, words, result)
+            answer = self._go_on(plan, number, prepared.line, call, answer)
+            if answer is None or answer == _direct.NOT_SHARED:
+                return result, None if answer is None else OUT_OF_REACH
         return result, tuple([answer[index] for index in plan.index_of])
 
     def _go_on(self, plan: Plan, number: int, line: str, call: Meet, answer: Any) -> Any:
@@ -134,16 +131,20 @@ def _said(words: bytes) -> tuple[str, str, str]:
     return call, line, number
 
 
+def make_work(prepared: Prepared) -> Any:
+    """Make a plan ready for compiled code, and keep that in `prepared`."""
+    plan = prepared.plan
+    prepared.work = _work_of(plan)
+    return prepared.work
+
+
 @lru_cache(maxsize=MOST_PLANS)
-def make_ready(plan: Plan) -> Ready:
-    """The runs of a plan, for compiled code."""
-    call, operation = plan.call, plan.call.operation
-    if operation is Operation.BARRIER:
-        work = _work(plan, Movement((), (), (), ()), True)
-        return Ready(plan, work, call.digest, False)
+def _work_of(plan: Plan) -> Any:
+    """One for all calls of a plan."""
+    if plan.call.operation is Operation.BARRIER:
+        return _work(plan, Movement((), (), (), ()), True)
     is_small = plan.most_input_bytes * plan.num_ranks <= SMALL_BYTES
-    work = _work(plan, movement_of(plan), is_small)
-    return Ready(plan, work, call.digest, not plan.ends_with_nothing)
+    return _work(plan, movement_of(plan), is_small)
 
 
 def _work(plan: Plan, movement: Movement, is_small: bool) -> Any:

@@ -11,11 +11,14 @@ from .mailbox import Mailbox
 from .operation import Operation
 from .plan import MOST_PLANS, Plan
 from .program import ROUND, Words, combine, final_codes, from_wire, mean, round_to_wire, to_wire
+from .request import Prepared
 from .schedule import Step, StepKind
 
 CALL, CALLS, CHUNKS = "call", "calls", "chunks"
 """What a frame carries: one chip's call, the calls of all chips of a group, chunks of a round."""
 Chunks: TypeAlias = dict[int, Words]
+Entries: TypeAlias = tuple[int, ...] | None
+"""Simulated entry times by position; None: all alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +42,22 @@ class StepByStep:
         self.mailbox, self.timeout_s = mailbox, timeout_s
 
     def run(
-        self, plan: Plan, number: int, line: str, words: Words, sim_now_ps: int
-    ) -> tuple[Words | None, tuple[int, ...]]:
+        self, prepared: Prepared, number: int, words: Words, sim_now_ps: int
+    ) -> tuple[Words | None, Entries]:
         """The result of the collective and the simulated entry times by position.
 
         Args:
             number: of the call in its group in this run.
-            line: of the source, where the call was made.
             words: the chip's input in storage format.
         Raises:
             CollectiveMismatch: another chip of the group made another call.
             RecvTimeout: a chip of the group did not come in time.
         """
+        plan = prepared.plan
         tag = ",".join(map(str, plan.call.ranks))
-        entries = self._agree(plan, tag, number, line, sim_now_ps)
+        entries = self._agree(plan, tag, number, prepared.line, sim_now_ps)
         if plan.call.operation is Operation.BARRIER:
-            return words, entries
+            return None, entries
         chunks = self._rounds(plan, tag, number, _own_chunks(plan, words))
         return _result(plan, chunks), entries
 

@@ -1,7 +1,6 @@
 """One call site's collective call, prepared: what is the same each time the program comes by."""
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..chip.dtype import DType
 from ..chip.record import OpFacts, OpRecord
@@ -11,7 +10,7 @@ from .algorithm import Algorithm
 from .call import Call, Rounding
 from .choose import plan_of
 from .errors import CollectiveError
-from .group import Group, group_of
+from .group import Group
 from .operation import Operation
 from .plan import Plan
 from .reduce_op import ReduceOp
@@ -40,29 +39,48 @@ class Request(NamedTuple):
     sizes: tuple[int, ...] | None = None
 
 
-@dataclass(slots=True, eq=False)
+class Seat:
+    """A chip's place in a group: how many calls it has made there, and its end in shared memory.
+
+    `direct` is the group's executor in shared memory (direct.Direct), None where there is none.
+    """
+
+    __slots__ = ("calls_made", "direct", "group")
+
+    def __init__(self, group: Group, direct: Any) -> None:
+        self.group, self.direct, self.calls_made = group, direct, 0
+
+
 class Prepared:
-    """A request with everything that follows from it; `count` is how often it was carried out."""
+    """A request with everything that follows from it.
 
-    request: Request
-    group: Group
-    plan: Plan
-    result: TensorSpec | None  # None: this chip gets no result
-    line: str
-    facts: dict[int, OpFacts] = field(default_factory=dict)
-    count: int = 0
+    Attributes:
+        result: what this chip gets; None when it gets nothing.
+        line: of the source, where the call is made.
+        sim_together_ps: what the call takes when all chips enter together, until this one is done.
+        work: the plan as compiled code has it, once it is made (direct.make_work).
+        count: how often it was carried out since somebody asked.
+    """
 
-    @property
-    def name(self) -> str:
-        """The operation, as DRAM is charged for its result."""
-        return self.plan.call.operation.label
+    __slots__ = (
+        "count", "digest", "facts", "is_alone", "line", "name", "plan", "result", "seat",
+        "sim_together_ps", "work",
+    )  # fmt: skip
+
+    def __init__(self, plan: Plan, seat: Seat, result: TensorSpec | None, line: str) -> None:
+        self.plan, self.seat, self.result, self.line = plan, seat, result, line
+        self.name = plan.call.operation.label
+        self.digest = plan.call.digest
+        self.is_alone = plan.num_ranks == 1
+        self.sim_together_ps = plan.sim_together_ps
+        self.facts: dict[int, OpFacts] = {}
+        self.work: Any = None
+        self.count = 0
 
     def facts_of(self, sim_duration_ps: int) -> OpFacts:
         """What is recorded of a run of that duration."""
-        known = self.facts.get(sim_duration_ps)
-        if known is None:
-            known = self.facts[sim_duration_ps] = OpFacts(self._record(sim_duration_ps))
-        return known
+        facts = self.facts[sim_duration_ps] = OpFacts(self._record(sim_duration_ps))
+        return facts
 
     def _record(self, sim_duration_ps: int) -> OpRecord:
         call = self.plan.call
@@ -79,15 +97,15 @@ class Prepared:
         )
 
 
-def prepare(box: Box, rank: int, request: Request) -> Prepared:
-    """What a request comes to on chip `rank`.
+def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
+    """What a request of the group of `seat` comes to on chip `rank`.
 
     Raises:
         CollectiveError: a group, root, size, reduction or format that cannot be; ChunkError and
             AlgorithmError are kinds of it.
     """
     spec, operation = request.spec, request.operation
-    group = group_of(box, rank, request.axis)
+    group = seat.group
     dims = len(spec.shape)
     dim = _normal(request.dim, dims)
     concat_dim = dim if request.concat_dim is None else _normal(request.concat_dim, dims)
@@ -110,7 +128,7 @@ def prepare(box: Box, rank: int, request: Request) -> Prepared:
     result = None
     if not plan.ends_with_nothing:
         result = tensor_spec(plan.result_shape, spec.dtype, spec.layout, spec.memory)
-    return Prepared(request, group, plan, result, line_of(request.site))
+    return Prepared(plan, seat, result, line_of(request.site))
 
 
 def _normal(dim: int, dims: int) -> int:

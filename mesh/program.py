@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from ..chip.chip import Chip
 from ..chip.dtype import DType
@@ -283,15 +284,15 @@ class MeshChip(Chip):
 
     def _all(self, request: Request, x: Tensor) -> Tensor:
         """A collective that leaves a tensor on every chip."""
-        result = self.communicator.call(self, request, x)
-        assert result is not None
-        return result
+        return cast(Tensor, self.communicator.call(self, request, x))
 
 
 NO_TENSOR = tensor_spec((0,), DType.INT32)
 
 
 def _axis(axis: GroupAxis) -> int | tuple[int, ...] | None:
-    if axis is None or isinstance(axis, int | str):
+    if axis is None:
+        return None
+    if isinstance(axis, int | str):
         return axis_index(axis)
     return tuple(axis)
