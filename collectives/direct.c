@@ -417,6 +417,7 @@ static int64_t place_of(const Group *g, const Py_buffer *tensor) {
 }
 
 static void copy_bytes(void *to, const void *from, Py_ssize_t num_bytes) {
+    if (num_bytes == 0) return; /* and there may be no tensor */
     if (num_bytes <= HOLD_GIL_BYTES) {
         memcpy(to, from, (size_t)num_bytes);
         return;
@@ -469,6 +470,7 @@ static enum Answer compare(Group *g, const Call *call, uint64_t word) {
 
 /* Where member m's tensor begins; NULL if less than `needed` bytes of it lie in its buffer. */
 static char *tensor_at(const Group *g, int m, int64_t at, int64_t num_bytes, int64_t needed) {
+    if (needed == 0) return g->bases[m];
     int fits = at >= 0 && needed <= num_bytes && needed <= g->views[m].len && at <= g->views[m].len - needed;
     return fits ? g->bases[m] + at : NULL;
 }
@@ -479,18 +481,18 @@ static int compute(Group *g, const Call *call, uint64_t word) {
     int num_outputs = work->small ? 1 : work->num_targets;
     for (int m = 0; m < g->num_members; m++) {
         const Header *theirs = (const Header *)slot_of(g, m, word);
-        g->inputs[m] = m == g->index && !work->small && list->reads_to[m] <= call->input.len
+        g->inputs[m] = m == g->index && !work->small && call->input.buf && list->reads_to[m] <= call->input.len
                            ? call->input.buf
                            : tensor_at(g, m, theirs->input_at, theirs->input_bytes, list->reads_to[m]);
-        if (!g->inputs[m] && list->reads_to[m]) return bad("a run reads beyond a member's input");
+        if (!g->inputs[m]) return bad("a run reads beyond a member's input");
     }
     for (int i = 0; i < num_outputs; i++) { /* each chip begins with another target */
         int m = work->small ? g->index : work->targets[(i + g->index) % num_outputs];
         const Header *theirs = (const Header *)slot_of(g, m, word);
-        int direct = m == g->index && !g->staged_output && list->writes_to <= call->output.len;
+        int direct = m == g->index && !g->staged_output && call->output.buf && list->writes_to <= call->output.len;
         g->outputs[i] = direct ? call->output.buf
                                : tensor_at(g, m, theirs->output_at, theirs->output_bytes, list->writes_to);
-        if (!g->outputs[i] && list->writes_to) return bad("a run writes beyond a member's output");
+        if (!g->outputs[i]) return bad("a run writes beyond a member's output");
     }
     int to_own = work->small || (num_outputs == 1 && work->targets[0] == g->index);
     int stream = list->written_bytes * num_outputs >= (to_own ? STREAM_TO_OWN_BYTES : STREAM_TO_OTHERS_BYTES);

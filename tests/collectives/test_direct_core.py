@@ -299,6 +299,31 @@ def test_all_learn_that_one_tensor_is_out_of_reach() -> None:
     assert answers == [(direct.NOT_SHARED, None)] * 2
 
 
+def test_without_heaps_the_slots_suffice_for_a_megabyte() -> None:
+    def task(site: Site) -> Any:
+        group, x = started(site), np.full(200_000, 1 + site.rank, np.int32)
+        job = all_reduce(site.rank, x, [[0, 1, COMBINE]] * 2, dtype=I32, op=SUM, num_members=2)
+        output = np.zeros_like(x)
+        answer = group.run(direct.Work(**job), DIGEST, 1, 0, x, output, 0, WAIT_S)
+        return answer, site.transport.offset_of(x), output.min(), output.max()
+
+    def opener(rank: int, num_chips: int) -> SharedMemoryTransport:
+        return SharedMemoryTransport(rank, num_chips, heap_bytes=0)
+
+    assert run_in_threads(task, opener, 2) == [(None, -1, 3, 3)] * 2
+
+
+def test_a_chip_that_cannot_map_a_heap_tells_all() -> None:
+    def task(site: Site) -> Any:
+        started(site)
+        window, x = site.transport.window((0, 1), 0), np.ones(100_000, np.int32)
+        group = direct.Group(*window.layout()._replace(sees_heaps=site.rank != 1))
+        job = all_reduce(site.rank, x, [[0, 1, COMBINE]] * 2, dtype=I32, op=SUM, num_members=2)
+        return group.run(direct.Work(**job), DIGEST, 1, 0, x, x, 0, WAIT_S)
+
+    assert run_in_threads(task, SharedMemoryTransport, 2) == [direct.NOT_SHARED] * 2
+
+
 @pytest.mark.parametrize("small", [True, False])
 def test_other_calls_are_a_mismatch_for_all_and_entry_times_are_told(small: bool) -> None:
     def task(site: Site) -> list[Any]:
