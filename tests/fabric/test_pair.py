@@ -1,5 +1,6 @@
 """Opening a transport: which road goes where, and what is refused."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,14 @@ def opened(*modes: str) -> list[PairTransport]:
 
 
 def counts() -> list[int]:
-    """Threads and open files of this process."""
+    """Threads and open files of this process, when threads that have ended are gone."""
+    counted: list[int] = []
+    while counted != (counted := _counts()):
+        time.sleep(0.05)
+    return counted
+
+
+def _counts() -> list[int]:
     return [len(list(Path(f"/proc/self/{kind}").iterdir())) for kind in ("task", "fd")]
 
 

@@ -104,6 +104,7 @@ GARBAGE = {
     "text": b"GET / HTTP/1.1\r\nHost: chip\r\n\r\n",
     "zeros": bytes(200),
     "ones": b"\xff" * 200,
+    "nothing": b"",
     "half a greeting": b"\xff" + bytes(8) + b"\x7f\x03\x00CUR",
     "another mechanism": b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48),
 }
