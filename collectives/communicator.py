@@ -1,19 +1,22 @@
 """One chip's end of the collectives: it plans a call, executes it, and moves the chip's clock."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from ..chip.chip import Chip
 from ..chip.tensor import Tensor
-from ..fabric.errors import RecvTimeout
+from ..fabric.errors import FabricHang, RecvTimeout
+from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from ..fabric.transport.base import Transport
 from ..fabric.transport.window import Window
+from ..fabric.waits import Activity
 from . import direct
 from .direct import OUT_OF_REACH, Direct
-from .errors import CollectiveTimeout
+from .errors import CollectiveMismatch, CollectiveTimeout
 from .execute import Entries, StepByStep
 from .group import Group, group_of
 from .mailbox import Mailbox
@@ -22,12 +25,20 @@ from .point_to_point import PointToPoint, Traffic
 from .program import Words, mean
 from .reduce_op import ReduceOp
 from .request import Prepared, Request, Seat, prepare
+from .watch import RUN_BEGINS, RUN_MARK, Watch
 
 NOTHING: Words = np.empty(0, np.int32)
 
 
 class MeshTransport(Transport, Protocol):
-    """A transport that may have windows into shared memory."""
+    """A transport that may have windows into shared memory, and tells what its chip does."""
+
+    @property
+    def recorder(self) -> FlightRecorder:
+        """What this chip does, for whoever wants to know."""
+
+    def flights(self) -> Mapping[int, memoryview]:
+        """The flight recorders of the chips that can be seen and are in this run, by rank."""
 
     def window(self, group: tuple[int, ...], channel: int) -> Window | None:
         """The group's slots on a channel; None when its chips do not share memory."""
@@ -50,18 +61,36 @@ class Communicator:
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
         self._counters = LinkCounters()
+        self._calls_made = 0
         if transport is not None:
-            self._mailbox = Mailbox(transport, box.num_chips)
+            self._recorder = transport.recorder
+            self._watch = Watch(rank, transport.recorder, transport.flights)
+            self._mailbox = Mailbox(transport, box.num_chips, self._watch)
             self._step_by_step = StepByStep(self._mailbox, timeout_s)
-            self.point_to_point = PointToPoint(box, self._mailbox, timeout_s, self._counters)
+            self.point_to_point = PointToPoint(
+                box, self._mailbox, transport.recorder, timeout_s, self._counters
+            )
 
     def begin_run(self) -> None:
         """Count calls from zero again: a new program starts on all chips."""
         for seat in self._seats.values():
             seat.calls_made = 0
+        self._calls_made = 0
         if self.transport is not None:
+            self._recorder.set_activity(Activity.RUNNING)
+            self._recorder.enter(RUN_BEGINS, RUN_MARK)
             self._mailbox.begin_run()
             self.point_to_point.begin_run()
+
+    def end_run(self, error: BaseException | None = None) -> None:
+        """The program of this run has ended on this chip, or raised.
+
+        What waits for a chip whose program has ended waits in vain. A chip that raised aborts the
+        run, which wakes the others; if it raised since it waited in vain, they see that it did.
+        """
+        if self.transport is None or isinstance(error, FabricHang | CollectiveMismatch):
+            return
+        self._recorder.set_activity(Activity.ENDED if error is None else Activity.IDLE)
 
     @property
     def counters(self) -> LinkCounters:
@@ -111,7 +140,7 @@ class Communicator:
         found = None
         if self.transport is not None and group.channel is not None and direct.COMPILED:
             window = self.transport.window(group.ranks, group.channel)
-            found = None if window is None else Direct(window, self.timeout_s)
+            found = None if window is None else Direct(window, self.timeout_s, self._watch)
         seat = self._seats[group] = Seat(group, found)
         return seat
 
@@ -134,6 +163,9 @@ class Communicator:
             seat = prepared.seat
             number = seat.calls_made
             seat.calls_made = number + 1
+            call_number = self._calls_made
+            self._calls_made = call_number + 1
+            self._recorder.enter(prepared.text, call_number, sim_start_ps)
             try:
                 if seat.direct is not None:
                     result, entries = seat.direct.run(prepared, number, words, sim_start_ps)

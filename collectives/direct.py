@@ -22,6 +22,7 @@ from .plan import MOST_PLANS, Plan
 from .program import Words
 from .reduce_op import ReduceOp
 from .request import Prepared
+from .watch import Watch
 
 try:
     from . import _direct
@@ -30,8 +31,8 @@ try:
 except ImportError:
     COMPILED = False
 
-SMALL_BYTES = 1 << 18
-"""Up to so many bytes of input of all chips together, each chip computes its whole result."""
+SMALL_BYTES = 1 << 14
+"""Up to so many bytes of input each chip computes its whole result, without a second meeting."""
 PATIENCE_S = 0.05
 """How long a chip waits before it looks for reasons not to."""
 MAX_TEXT_BYTES = 2000
@@ -56,8 +57,8 @@ OUT_OF_REACH: Entries = ()
 class Direct:
     """Executes plans through the window of one group of chips on one host."""
 
-    def __init__(self, window: Window, timeout_s: float) -> None:
-        self.window, self.timeout_s = window, timeout_s
+    def __init__(self, window: Window, timeout_s: float, watch: Watch | None) -> None:
+        self.window, self.timeout_s, self.watch = window, timeout_s, watch
         self.group = _direct.Group(*window.layout())
 
     def run(
@@ -94,16 +95,21 @@ class Direct:
         waited_s = PATIENCE_S
         while answer == _direct.STALLED:
             if waited_s >= self.timeout_s:
-                missing = plan.call.ranks[self.group.missing]
+                first = plan.call.ranks[self.group.missing]
                 what = f"meeting {self.group.phase} of {plan.call.text}"
-                raise RecvTimeout(plan.rank, missing, waited_s, what)
+                raise RecvTimeout(plan.rank, first, waited_s, what)
             if self.window.interrupt is not None:
                 self.window.interrupt()
+            missing = self.window.missing()
+            if missing and self.watch is not None:
+                self.watch.look(missing)
             answer = call(self.group.phase, PATIENCE_S)
             waited_s += PATIENCE_S
         if answer == _direct.MISMATCH:
             raise self._mismatch(plan, number, line)
         if answer == _direct.ABORTED:
+            if self.watch is not None:
+                self.watch.aborted(self.window.missing())
             by, run_id = self.window.aborted_by()
             raise PeerAborted(plan.rank, by, run_id)
         return answer
@@ -143,7 +149,7 @@ def _work_of(plan: Plan) -> Any:
     """One for all calls of a plan."""
     if plan.call.operation is Operation.BARRIER:
         return _work(plan, Movement((), (), (), ()), True)
-    is_small = plan.most_input_bytes * plan.num_ranks <= SMALL_BYTES
+    is_small = plan.most_input_bytes <= SMALL_BYTES
     return _work(plan, movement_of(plan), is_small)
 
 

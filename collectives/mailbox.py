@@ -1,22 +1,29 @@
 """A chip's incoming frames, by what they are: nobody gets what was meant for another call."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
+from ..fabric.errors import PeerAborted, RecvTimeout
 from ..fabric.frame import FrameHeader, decode_header, encode_header
 from ..fabric.transport.any_source import recv_any
 from ..fabric.transport.base import Transport
 from .program import Words
+from .watch import Watch
 
 Payload = memoryview | bytes
 Frame = tuple[FrameHeader, Payload]
+
+Received = TypeVar("Received")
+PATIENCE_S = 0.05
+"""How long a chip waits before it looks for reasons not to."""
 
 
 class Mailbox:
     """Sends and receives frames of a kind and number; what comes early is kept."""
 
-    def __init__(self, transport: Transport, num_chips: int) -> None:
-        self.transport = transport
+    def __init__(self, transport: Transport, num_chips: int, watch: Watch | None) -> None:
+        self.transport, self.watch = transport, watch
         self.others = tuple(chip for chip in range(num_chips) if chip != transport.rank)
         self._early: dict[tuple[int, str, str, int], deque[Frame]] = {}
 
@@ -53,7 +60,9 @@ class Mailbox:
             if early_kind == kind and number == numbers.get(src, 0):
                 return self.receive(src, kind, tag, number, timeout_s)
         while True:
-            src, data, payload = recv_any(self.transport, self.others, timeout_s)
+            src, data, payload = self._wait(
+                lambda s: recv_any(self.transport, self.others, s), self.others, timeout_s
+            )
             header = decode_header(data)
             if header.kind == kind and header.sequence == numbers.get(src, 0):
                 return header, payload
@@ -75,9 +84,29 @@ class Mailbox:
                 del self._early[wanted]
             return frame
         while True:
-            data, payload = self.transport.recv(src, timeout_s)
+            data, payload = self._wait(lambda s: self.transport.recv(src, s), (src,), timeout_s)
             header = decode_header(data)
             key = (src, header.kind, header.tag, header.sequence)
             if key == wanted:
                 return header, payload
             self._early.setdefault(key, deque()).append((header, payload))
+
+    def _wait(
+        self, receive: Callable[[float], Received], awaited: tuple[int, ...], timeout_s: float
+    ) -> Received:
+        """Receive, and look for hangs now and then."""
+        waited_s = 0.0
+        while True:
+            patience_s = min(PATIENCE_S, timeout_s - waited_s)
+            try:
+                return receive(patience_s)
+            except PeerAborted:
+                if self.watch is not None:
+                    self.watch.aborted(awaited)
+                raise
+            except RecvTimeout as error:
+                waited_s += patience_s
+                if waited_s >= timeout_s:
+                    raise RecvTimeout(error.rank, error.src, timeout_s, error.waiting_for) from None
+            if self.watch is not None:
+                self.watch.look(awaited, any_of=len(awaited) > 1)

@@ -9,6 +9,7 @@ from ..chip.dtype import DType
 from ..chip.record import OpRecord
 from ..chip.tensor import Layout, Tensor, tensor_spec
 from ..fabric.errors import RecvTimeout
+from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from .algorithms.direct import direct
@@ -38,9 +39,15 @@ class PointToPoint:
     """
 
     def __init__(
-        self, box: Box, mailbox: Mailbox, timeout_s: float, counters: LinkCounters
+        self,
+        box: Box,
+        mailbox: Mailbox,
+        recorder: FlightRecorder,
+        timeout_s: float,
+        counters: LinkCounters,
     ) -> None:
-        self.box, self.mailbox, self.timeout_s = box, mailbox, timeout_s
+        self.box, self.mailbox, self.recorder = box, mailbox, recorder
+        self.timeout_s = timeout_s
         self.counters = counters
         self.traffic = Traffic()
 
@@ -60,6 +67,7 @@ class PointToPoint:
         plan = self._plan(chip.rank, chip.rank, dst, x.shape, x.dtype)
         sent = self.traffic.sent.setdefault(dst, [])
         start = chip.clock.now_ps
+        self.recorder.enter(f"send to {dst} at {line_of(site)}", -1, start)
         fields: dict[str, object] = {
             "shape": list(x.shape), "dtype": x.dtype.label, "layout": x.layout.value,
             "sim_ps": start,
@@ -79,6 +87,8 @@ class PointToPoint:
             CollectiveTimeout: nothing came in time.
         """
         received = self.traffic.received
+        words = f"recv({'' if src is None else src}) at {line_of(site)}"
+        self.recorder.enter(words, -1, chip.clock.now_ps)
         try:
             if src is None:
                 header, payload = self.mailbox.receive_any(SEND, received, self.timeout_s)

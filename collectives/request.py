@@ -56,21 +56,32 @@ class Prepared:
 
     Attributes:
         result: what this chip gets; None when it gets nothing.
-        line: of the source, where the call is made.
+        line: of the source, where the call is made; text: the call and the line.
         sim_together_ps: what the call takes when all chips enter together, until this one is done.
         work: the plan as compiled code has it, once it is made (direct.make_work).
         count: how often it was carried out since somebody asked.
     """
 
     __slots__ = (
-        "count", "digest", "facts", "is_alone", "line", "name", "plan", "result", "seat",
-        "sim_together_ps", "work",
+        "count",
+        "digest",
+        "facts",
+        "is_alone",
+        "line",
+        "name",
+        "plan",
+        "result",
+        "seat",
+        "sim_together_ps",
+        "text",
+        "work",
     )  # fmt: skip
 
     def __init__(self, plan: Plan, seat: Seat, result: TensorSpec | None, line: str) -> None:
         self.plan, self.seat, self.result, self.line = plan, seat, result, line
         self.name = plan.call.operation.label
         self.digest = plan.call.digest
+        self.text = f"{plan.call.text} at {line}"
         self.is_alone = plan.num_ranks == 1
         self.sim_together_ps = plan.sim_together_ps
         self.facts: dict[int, OpFacts] = {}

@@ -1,6 +1,7 @@
 """Where in the user's program a call was made."""
 
 import sys
+from functools import lru_cache
 from pathlib import Path
 from types import CodeType
 from typing import TypeAlias
@@ -15,6 +16,7 @@ def call_site(depth: int) -> Site:
     return frame.f_code, frame.f_lasti
 
 
+@lru_cache(maxsize=4096)
 def line_of(site: Site) -> str:
     """A site as `file.py:12`."""
     code, instruction = site

@@ -104,12 +104,14 @@ class ChipHost:
             result = function(self.chip, *map_leaves(self._resolve, args))
             answer = self._answer(result, keep, numbers)
         except BaseException as error:  # SystemExit too: a program never ends its chip
+            self.chip.communicator.end_run(error)
             self.transport.abort(run_id)
             self.free(list(range(run_id * NUMBERS_PER_RUN, next(numbers))))
             # How far a chip came before it heard of the failure is chance: it took no time.
             self.chip.clock.now_ps = sim_start_ps
             is_new = self.chip.recorder.last() is not last_op
             return self._failure(error, self.chip.recorder.last_name() if is_new else "start")
+        self.chip.communicator.end_run()
         traffic = self.chip.communicator.traffic
         return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
 

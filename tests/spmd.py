@@ -23,6 +23,19 @@ def run_spmd(
 
     An error is raised: that of the lowest chip that did not merely hear of another one's.
     """
+    ends = endings(box, program, args_of_rank, transport)
+    for error in sorted((e for e in ends if isinstance(e, BaseException)), key=_is_echo):
+        raise error
+    return ends
+
+
+def endings(
+    box: str | Box,
+    program: Callable[..., Any],
+    args_of_rank: Callable[[int], tuple[Any, ...]] = lambda rank: (),
+    transport: str = "auto",
+) -> list[Any]:
+    """What the program returned or raised on each chip, by rank."""
     where = load_box(box) if isinstance(box, str) else box
     ends = [open_transport(rank, where.num_chips, transport) for rank in range(where.num_chips)]
     try:
@@ -34,10 +47,7 @@ def run_spmd(
                 pool.submit(_guarded, ends[rank], program, chip, args_of_rank(rank))
                 for rank, chip in enumerate(chips)
             ]
-            errors = [future.exception(TIMEOUT_S) for future in futures]
-            for error in sorted(filter(None, errors), key=_is_echo):
-                raise error
-            return [future.result() for future in futures]
+            return [future.exception(TIMEOUT_S) or future.result() for future in futures]
     finally:
         for end in ends:
             end.close()
@@ -60,8 +70,13 @@ def _guarded(
 ) -> Any:
     """The program's result; an error wakes the other chips."""
     transport.install_heap()
+    transport.begin_run(1)
+    chip.communicator.begin_run()
     try:
-        return program(chip, *args)
-    except BaseException:
-        transport.abort(0)
+        result = program(chip, *args)
+    except BaseException as error:
+        chip.communicator.end_run(error)
+        transport.abort(1)
         raise
+    chip.communicator.end_run()
+    return result

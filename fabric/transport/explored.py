@@ -14,6 +14,7 @@ from ..errors import PeerAborted, TransportClosed, UnknownRank
 from ..waits import Activity, ChipStatus
 from .base import SEND_TIMEOUT_S, Address, Buffer, TransportStatistics, flat
 from .exploration import Exploration, Message
+from .flight import new_recorder
 
 HOST_ID = "explored"
 _PACKAGE = __name__.split(".", 1)[0]
@@ -33,6 +34,7 @@ class ExploredTransport:
         self._sent, self._received = [0, 0], [0, 0]  # frames, bytes
         self._num_dropped = 0
         self._closed = False
+        self.recorder = new_recorder(rank)
         exploration.open_mailbox(rank, self._deliver)
 
     @property
@@ -48,6 +50,10 @@ class ExploredTransport:
     def connect(self, addresses: Sequence[Address]) -> None:
         """Nothing to do."""
         self._check_open()
+
+    def flights(self) -> dict[int, memoryview]:
+        """None: an exploration knows a standstill when it sees one."""
+        return {}
 
     def window(self, group: tuple[int, ...], channel: int) -> None:
         """None: collectives exchange messages, step by step."""

@@ -12,7 +12,9 @@ from typing import Any
 
 from ..auth import Keys
 from ..errors import SharedMemoryRefused, UnknownRank
+from ..flight_recorder import FlightRecorder
 from .base import SEND_TIMEOUT_S, Address, Buffer, TransportStatistics, host_id
+from .flight import new_recorder
 from .shared_memory import SharedMemoryTransport
 from .window import Window
 from .zeromq import Frame, ZmqTransport
@@ -37,6 +39,7 @@ class PairTransport:
         self._roads: dict[int, SharedMemoryTransport | ZmqTransport] = {}
         segment = shared.address.segment if shared is not None else None
         url = zeromq.address.url if zeromq is not None else None
+        self._recorder = new_recorder(rank) if shared is None else shared.recorder
         self._address = Address(rank, host_id(), segment, url)
 
     @property
@@ -107,6 +110,15 @@ class PairTransport:
         if self._shared is None or any(self._roads.get(r) is not self._shared for r in group):
             return None
         return self._shared.window(group, channel)
+
+    @property
+    def recorder(self) -> FlightRecorder:
+        """What this chip does: in shared memory, where there is any."""
+        return self._recorder
+
+    def flights(self) -> dict[int, memoryview]:
+        """The flight recorders of the chips of this host that are in this run, by rank."""
+        return {} if self._shared is None else self._shared.flights()
 
     def install_heap(self) -> bool:
         """Let the arrays of this thread be born in shared memory; False where there is none."""

@@ -25,17 +25,23 @@ from ..errors import (
     UnknownRank,
 )
 from ..fate import Fates, Link
+from ..flight_recorder import FlightRecorder
 from ..link_status import NUM_CREDITS, PacketStatistics
 from ..reassembly import join
 from ..router import Message, Router
 from ..topology import Box
 from .base import SEND_TIMEOUT_S, Address, Buffer, Transport, TransportStatistics, flat
+from .flight import new_recorder
+from .pair import PairTransport
 from .polling import open_poller
+from .shared_memory import SharedMemoryTransport
 
 _QUEUE_BYTES = 1 << 24  # that wait to be cut; a send beyond waits
 _HAND_OVER_S = 5.0  # for a neighbour to take a packet: credits keep far less than a ring under way
 _LINGER_S = 0.3  # for what is under way when the next run begins
 _SLEEP_S = 1.0
+
+HAVE_FLIGHTS = (PairTransport, SharedMemoryTransport)
 
 RouteChoice = Callable[[int, int, int], Sequence[int]]
 """(src, dst, number of the message in this run) -> ranks, both ends included."""
@@ -63,6 +69,9 @@ class RoutedTransport:
         self.choose_route: RouteChoice = lambda src, dst, _: routing.route(box, src, dst)
         self._inner, self._box, self._rank = inner, box, inner.rank
         self._fates, self._num_credits, self._capture = fates, num_credits, capture
+        self._recorder = (
+            inner.recorder if isinstance(inner, HAVE_FLIGHTS) else new_recorder(inner.rank)
+        )
         self._poller = open_poller(inner)
         self._changed = threading.Condition()  # guards what both threads use, down to _links
         self._frames: dict[int, deque[tuple[bytes, memoryview | bytes]]] = {}
@@ -181,6 +190,16 @@ class RoutedTransport:
         self._call(begin, _LINGER_S)
 
     reset = begin_run
+
+    @property
+    def recorder(self) -> FlightRecorder:
+        """What this chip does: in shared memory, where the inner transport has any."""
+        return self._recorder
+
+    def flights(self) -> Mapping[int, memoryview]:
+        """The flight recorders of the chips of this host that are in this run, by rank."""
+        inner = self._inner
+        return inner.flights() if isinstance(inner, HAVE_FLIGHTS) else {}
 
     def window(self, group: tuple[int, ...], channel: int) -> None:
         """None: chips that are joined by links share no memory."""

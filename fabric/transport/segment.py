@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SharedMemoryRefused
+from ..flight_layout import FLIGHT_BYTES
 from . import signal
 from .base import SegmentAddress
 
@@ -41,9 +42,10 @@ TOKEN_AT = 0
 ABORT_AT = 1 * _LINE  # run id + 1 of the aborted run; 0: none
 ABORT_BY_AT = 2 * _LINE  # rank that aborted it
 DOORBELL_AT = 3 * _LINE  # rung when something came in, or space came free
-RUN_AT = 4 * _LINE  # the run that the owner is in; others do not look at it
+RUN_AT = 4 * _LINE  # the run that the owner is in
 CHANNELS_AT = 5 * _LINE
-_RINGS_AT = _PAGE
+FLIGHT_AT = _PAGE
+_RINGS_AT = FLIGHT_AT + -(-FLIGHT_BYTES // _PAGE) * _PAGE
 RING_HEADER_BYTES = 2 * _LINE
 HEAD, RESTART_RUN, RESTART_AT = 0, 16, 24  # written by the sender
 TAIL, STALLED = _LINE, _LINE + 16  # written by the receiver; both clear and set `stalled`
@@ -70,6 +72,15 @@ class Segment:
         if self.heap_bytes:
             with contextlib.suppress(OSError):  # a kernel without them: more page faults
                 buffer.madvise(mmap.MADV_HUGEPAGE, self.heap_at, self.heap_bytes)
+
+    @property
+    def flight(self) -> memoryview:
+        """The flight recorder of the owner."""
+        return self._view(FLIGHT_AT, FLIGHT_BYTES).data
+
+    def run_in_memory(self) -> int:
+        """The run that the owner is in, as it is in the memory."""
+        return signal.load64(self.buffer, RUN_AT)
 
     @property
     def run_id(self) -> int:
@@ -101,7 +112,7 @@ class Segment:
             raise SharedMemoryRefused("memfd_create", f"not on {sys.platform}")
         header_bytes = -(-num_chips * RING_HEADER_BYTES // _PAGE) * _PAGE
         num_slots = 2 * NUM_CHANNELS
-        num_bytes = _PAGE + header_bytes + num_chips * ring_bytes + num_slots * slot_bytes
+        num_bytes = _RINGS_AT + header_bytes + num_chips * ring_bytes + num_slots * slot_bytes
         try:
             fd = os.memfd_create("meshtwin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         except OSError as error:

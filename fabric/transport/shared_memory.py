@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PeerAborted, RecvTimeout, SendTimeout, TransportClosed, UnknownRank
+from ..flight_recorder import FlightRecorder
 from . import signal
 from .base import SEND_TIMEOUT_S, Address, Buffer, TransportStatistics, flat, host_id
 from .byte_ring import PREFIX, Frame, RingReader, RingWriter
+from .flight import new_recorder
 from .heap import SharedHeap
 from .segment import DOORBELL_AT, HEAP_BYTES, NUM_CHANNELS, RING_BYTES, SLOT_BYTES, Segment
 from .window import Window
@@ -38,6 +40,7 @@ class SharedMemoryTransport:
         self._num_chips = num_chips
         self._own = Segment.create(num_chips, slot_bytes, ring_bytes, heap_bytes)
         self.heap = SharedHeap(self._own)
+        self._recorder = new_recorder(rank, self._own.flight)
         self._address = Address(rank, host_id(), self._own.address, None)
         self._segments: dict[int, Segment] = {rank: self._own}
         self._writers: dict[int, RingWriter] = {}
@@ -169,6 +172,20 @@ class SharedMemoryTransport:
         window.interrupt = self._interrupt
         self._windows[channel] = window
         return window
+
+    @property
+    def recorder(self) -> FlightRecorder:
+        """What this chip does, for whoever wants to know."""
+        return self._recorder
+
+    def flights(self) -> dict[int, memoryview]:
+        """The flight recorders of the chips of this host that are in this run, by rank."""
+        run_id = self._own.run_id
+        return {
+            rank: segment.flight
+            for rank, segment in self._segments.items()
+            if segment.run_in_memory() == run_id
+        }
 
     def install_heap(self) -> bool:
         """Let the arrays of this thread be born in shared memory. See SharedHeap.install."""

@@ -103,6 +103,17 @@ class Window:
         """Was anything published in this run?"""
         return self._word & 0xFFFF_FFFF > 0
 
+    def missing(self) -> tuple[int, ...]:
+        """The ranks of the members that have published less often than this chip."""
+        word = self._word
+        return tuple(
+            sorted(
+                self.group[index]
+                for index, buffer in zip(self._awaited, self._buffers, strict=True)
+                if signal.load64(buffer, self._offset) < word
+            )
+        )
+
     def aborted_by(self) -> tuple[int, int]:
         """The rank that aborted the run (-1: nobody did), and the run."""
         by = self._own.aborted_by(self._own.run_id)

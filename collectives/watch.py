@@ -1,0 +1,189 @@
+"""Watching over a chip that waits: is there any way for it to go on?
+
+Every chip writes into its flight recorder what it does and whom it waits for; chips of one host
+read each other's. A chip that has waited for a while looks at all of them. If the verdict is that
+it waits in vain, it looks again and again until every waiting chip of the proof has looked twice
+since, and still waits in the same call: then all of them were blocked at one and the same time,
+and nothing can change that any more. Chips on other hosts cannot be seen, and count as running.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ..fabric.errors import FabricHang
+from ..fabric.flight_reader import FlightEntry, read_flight, read_status
+from ..fabric.flight_recorder import FlightRecorder
+from ..fabric.waits import Activity, ChipStatus, Verdict, verdict
+from .errors import CollectiveMismatch
+
+MOST_SHOWN = 4
+"""Calls of each chip that an error shows."""
+LOOKS = 2
+"""How often each waiting chip must have looked since a proof was first seen."""
+GRACE_LOOKS = 4
+"""How often a chip looks again when it is certain, so that the others come to see it themselves."""
+
+RUN_MARK, RUN_BEGINS = -2, "a program begins"
+"""The entry that a recorder gets at the start of each run: number and text."""
+
+Flights = Callable[[], Mapping[int, memoryview]]
+"""The flight recorders of the chips that are in this run and on this host, by rank."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspicion:
+    """A verdict, and what the chips of its proof looked like when it was first seen."""
+
+    calls: dict[int, int]  # the running number of the call that each chip is in
+    since: dict[int, int]
+    looks: dict[int, int]
+    own_looks: list[None]  # one each time that it was certain
+
+
+class Watch:
+    """Looks after one chip's waits. `look` is called now and then while it waits."""
+
+    def __init__(self, rank: int, recorder: FlightRecorder, flights: Flights) -> None:
+        self.rank, self.recorder, self.flights = rank, recorder, flights
+        self._suspicion: _Suspicion | None = None
+        self._last_call = -1
+
+    def look(self, awaited: tuple[int, ...], any_of: bool = False) -> None:
+        """Say whom this chip waits for, and see whether it waits in vain.
+
+        Raises:
+            CollectiveMismatch: it does, since chips made different calls in this run.
+            FabricHang: it does for another reason: a cycle, a chip that has ended or is stalled.
+        """
+        self.recorder.wait(awaited, any_of)
+        buffers = self.flights()
+        statuses = {chip: read_status(buffer) for chip, buffer in buffers.items()}
+        found = verdict(statuses)
+        if found is None or not self._is_hopeless(found, awaited, statuses):
+            self._suspicion = None
+            return
+        if self._is_certain(found, statuses, buffers):
+            self._suspicion = None
+            raise self._error(found, buffers)
+
+    def aborted(self, awaited: tuple[int, ...]) -> None:
+        """Another chip has given up while this one waited: was it for a reason that holds here?
+
+        Raises:
+            CollectiveMismatch, FabricHang: as `look`, without looking again: the other one has.
+        """
+        buffers = self.flights()
+        statuses = {chip: read_status(buffer) for chip, buffer in buffers.items()}
+        found = verdict(statuses)
+        if found is not None and self._is_hopeless(found, awaited, statuses):
+            raise self._error(found, buffers)
+
+    def _error(self, found: Verdict, buffers: Mapping[int, memoryview]) -> Exception:
+        """The error for a verdict: chips that made different calls, or a hang."""
+        histories = {chip: calls_of_run(buffer) for chip, buffer in buffers.items()}
+        edges, why = found
+        different = first_difference(histories, _chips_of(found) | {self.rank})
+        if different is not None:
+            number, first, other = different
+            return CollectiveMismatch(
+                self.rank, number, first[0], *_call_and_line(first[1]),
+                other[0], *_call_and_line(other[1]),
+            )  # fmt: skip
+        return FabricHang(self.rank, edges, f"{why}{_last_calls(histories)}")
+
+    def _is_hopeless(
+        self, found: Verdict, awaited: tuple[int, ...], statuses: Mapping[int, ChipStatus]
+    ) -> bool:
+        """Does this chip wait for one that the proof says will never come?"""
+        lost = _chips_of(found)
+        pending, seen = list(awaited), {self.rank}
+        while pending:
+            chip = pending.pop()
+            if chip in lost:
+                return True
+            if chip not in seen and chip in statuses:
+                seen.add(chip)
+                if statuses[chip].activity is Activity.WAITING:
+                    pending += statuses[chip].awaited
+        return False
+
+    def _is_certain(
+        self,
+        found: Verdict,
+        statuses: Mapping[int, ChipStatus],
+        buffers: Mapping[int, memoryview],
+    ) -> bool:
+        """Has every waiting chip of the proof looked again since, in the same call?"""
+        chips = (_chips_of(found) & statuses.keys()) | {self.rank}
+        calls = {chip: _last_sequence(buffers[chip]) for chip in chips}
+        since = {chip: statuses[chip].since for chip in chips}
+        known = self._suspicion
+        if known is None or known.calls != calls:
+            self._suspicion = _Suspicion(calls, since, dict.fromkeys(chips, 0), [])
+            return False
+        for chip in chips:
+            if known.since[chip] != since[chip]:
+                known.looks[chip] += 1
+                known.since[chip] = since[chip]
+        if all(
+            looks >= LOOKS or statuses[chip].activity is not Activity.WAITING
+            for chip, looks in known.looks.items()
+        ):
+            known.own_looks.append(None)
+        return len(known.own_looks) > GRACE_LOOKS
+
+
+def _chips_of(found: Verdict) -> set[int]:
+    """The chips of a proof: those that wait, and those that are waited for."""
+    return {chip for waiting, others, _ in found[0] for chip in (waiting, *others)}
+
+
+def first_difference(
+    histories: Mapping[int, list[FlightEntry]], chips: set[int]
+) -> tuple[int, tuple[int, str], tuple[int, str]] | None:
+    """The first call of a run that is not the same on all chips: its number, and both sides.
+
+    Each chip's calls are numbered from zero in a run. Only what all recorders still hold is
+    compared, and only calls of collectives (sends and receives differ from chip to chip).
+    """
+    by_chip = {
+        chip: {entry.number: entry.text for entry in histories[chip] if entry.number >= 0}
+        for chip in sorted(chips & histories.keys())
+    }
+    if len(by_chip) < 2:
+        return None
+    lowest = max((min(calls, default=0) for calls in by_chip.values()), default=0)
+    highest = min(max(calls, default=-1) for calls in by_chip.values())
+    for number in range(lowest, highest + 1):
+        calls = {c: texts[number] for c, texts in by_chip.items() if number in texts}
+        first = next(iter(calls), None)
+        for chip, text in calls.items():
+            if first is not None and _call_and_line(text)[0] != _call_and_line(calls[first])[0]:
+                return number, (first, calls[first]), (chip, text)
+    return None
+
+
+def _call_and_line(text: str) -> tuple[str, str]:
+    call, _, line = text.rpartition(" at ")
+    return call, line
+
+
+def calls_of_run(buffer: memoryview) -> list[FlightEntry]:
+    """The calls of a chip since its program began, as far as its recorder still holds them."""
+    entries = read_flight(buffer)
+    begins = [place for place, entry in enumerate(entries) if entry.number == RUN_MARK]
+    return entries[begins[-1] + 1 :] if begins else entries
+
+
+def _last_sequence(buffer: memoryview) -> int:
+    entries = read_flight(buffer)
+    return entries[-1].sequence if entries else -1
+
+
+def _last_calls(histories: Mapping[int, list[FlightEntry]]) -> str:
+    """The last calls of each chip, for the end of an error's text."""
+    lines = []
+    for chip, entries in sorted(histories.items()):
+        shown = [f"#{e.number} {e.text} ({e.state.name.lower()})" for e in entries[-MOST_SHOWN:]]
+        lines.append(f"\n  last calls of chip {chip}: " + ("; ".join(shown) or "none"))
+    return "".join(lines)
