@@ -6,6 +6,7 @@ inside msgpack. With keys, everything is encrypted, only the chips of the mesh g
 under its own rank. Who is refused, and what is no frame, is counted.
 """
 
+import contextlib
 import socket as sockets
 import struct
 import threading
@@ -88,7 +89,11 @@ class ZmqTransport:
         payload: Buffer | None = None,
         timeout_s: float = SEND_TIMEOUT_S,
     ) -> None:
-        """Send a frame; never waits. See Transport."""
+        """Send a frame; never waits. See Transport.
+
+        Raises:
+            PortRefused: the peer has refused this chip's key.
+        """
         body = flat(payload)
         self._push(dst, [_PREFIX.pack(_MAGIC, _DATA, self._rank, self._run_id), header, body])
         self._sent[0] += 1
@@ -115,7 +120,8 @@ class ZmqTransport:
         """Wake every waiting chip with PeerAborted. See Transport."""
         prefix = _PREFIX.pack(_MAGIC, _ABORT, self._rank, run_id)
         for rank in tuple(self._urls):
-            self._push(rank, [prefix, b"", b""])
+            with contextlib.suppress(PortRefused):  # the others must hear of it all the same
+                self._push(rank, [prefix, b"", b""])
 
     def begin_run(self, run_id: int) -> None:
         """Start a run. See Transport."""
@@ -185,7 +191,10 @@ class ZmqTransport:
             socket = self._pushes.get(dst)
             if socket is None:
                 socket = self._pushes[dst] = self._open_push(dst)
-            socket.send_multipart(parts, copy=True)
+            try:
+                socket.send_multipart(parts, zmq.NOBLOCK, copy=True)
+            except zmq.Again as error:  # nothing is ever full: the connection was given up
+                raise PortRefused(self._urls[dst], f"chip {dst} refuses this chip") from error
 
     def _open_push(self, dst: int) -> "zmq.Socket[bytes]":
         url = self._urls.get(dst)

@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from meshtwin.fabric.auth import Keys, new_keys
-from meshtwin.fabric.errors import RecvTimeout
+from meshtwin.fabric.errors import PortRefused, RecvTimeout
 from meshtwin.fabric.transport.zeromq import ZmqTransport
 
 pytestmark = pytest.mark.skipif(not zmq.has("curve"), reason="libzmq without CURVE")
@@ -51,6 +51,12 @@ def num_refused(end: ZmqTransport) -> int:
     return end.statistics().num_refused
 
 
+def knock(stranger: ZmqTransport) -> None:
+    """Send a frame to chip 0, which may have refused the connection already."""
+    with contextlib.suppress(PortRefused):
+        stranger.send(0, b"let me in")
+
+
 def check_that_nothing_came_in(mesh: list[ZmqTransport]) -> None:
     """Strangers at chip 0 were counted; the chips still talk, and nothing else has arrived."""
     await_true(lambda: num_refused(mesh[0]) > 0)
@@ -74,7 +80,7 @@ def test_chips_of_the_mesh_are_let_in_and_nobody_is_refused(mesh: list[ZmqTransp
 def test_a_client_without_a_key_is_refused(mesh: list[ZmqTransport]) -> None:
     stranger = open_end(1, 3, None)
     stranger.connect([mesh[0].address])
-    stranger.send(0, b"let me in")
+    knock(stranger)
     check_that_nothing_came_in(mesh)
     stranger.close()
 
@@ -82,7 +88,7 @@ def test_a_client_without_a_key_is_refused(mesh: list[ZmqTransport]) -> None:
 def test_the_key_of_another_mesh_is_refused(mesh: list[ZmqTransport]) -> None:
     stranger = open_end(1, 3, new_keys(3)[1])
     stranger.connect([mesh[0].address])
-    stranger.send(0, b"let me in")
+    knock(stranger)
     check_that_nothing_came_in(mesh)
     stranger.close()
 
@@ -95,7 +101,7 @@ def test_who_knows_the_public_keys_but_holds_no_secret_one_is_refused(
     assert known is not None and own is not None
     stranger = open_end(1, 3, own._replace(publics=known.publics))
     stranger.connect([mesh[0].address])
-    stranger.send(0, b"let me in")
+    knock(stranger)
     check_that_nothing_came_in(mesh)
     stranger.close()
 
@@ -189,6 +195,17 @@ def test_recorded_bytes_of_a_session_cannot_be_played_again(mesh: list[ZmqTransp
     with pytest.raises(RecvTimeout):
         mesh[0].recv(1, 0.1)
     assert mesh[0].statistics().num_frames_received == 1
+
+
+def test_who_is_refused_is_told_so_and_does_not_wait(mesh: list[ZmqTransport]) -> None:
+    stranger = open_end(1, 3, None)
+    stranger.connect([mesh[0].address])
+    with pytest.raises(PortRefused, match="chip 0 refuses this chip"):
+        deadline = time.monotonic() + LIMIT_S
+        while time.monotonic() < deadline:
+            stranger.send(0, b"let me in")
+            time.sleep(0.005)
+    stranger.close()
 
 
 def test_keys_are_not_shown() -> None:
