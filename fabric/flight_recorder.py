@@ -72,6 +72,10 @@ class FlightRecorder:
         self.set_activity(Activity.IDLE)
         HEADER.pack_into(buffer, 0, MAGIC, wall_base_ns, chip)
 
+    def let_go(self) -> None:
+        """Let go of the buffer, which is to be closed; what is noted from now on nobody reads."""
+        self._buffer = memoryview(bytearray(self._buffer))
+
     def set_activity(self, activity: Activity) -> None:
         """Note that the chip has started its program, ended it, was stalled, and so on."""
         self._waits = False

@@ -213,6 +213,7 @@ class SharedMemoryTransport:
         if self._closed:
             return
         self._closed = True
+        self._recorder.let_go()
         self._windows.clear()
         for rank in tuple(self._segments):
             self._disconnect(rank)
