@@ -110,6 +110,21 @@ def test_a_collective_gives_what_numpy_gives(name: str, data: st.DataObject) -> 
     check([result for result, _ in results], expected(name, arrays, **given))
 
 
+@pytest.mark.parametrize("transport", ["shared_memory", "routed"])
+def test_every_collective_on_32_chips_gives_what_numpy_gives(transport: str) -> None:
+    arrays = small_numbers((5, 33), DType.BFLOAT16, 3, 32)
+
+    def program(chip: MeshChip, array: np.ndarray) -> list[np.ndarray | None]:
+        x = chip.tensor(array, DType.BFLOAT16)
+        results = [getattr(chip, n)(x, **arguments(n, "max", 1, 9)) for n in NAMES]
+        return [None if result is None else result.to_numpy() for result in results]
+
+    answers = run_spmd("galaxy", program, lambda rank: (arrays[rank],), transport)
+    for place, name in enumerate(NAMES):
+        wanted = expected(name, arrays, **arguments(name, "max", 1, 9))
+        check([answer[place] for answer in answers], wanted)
+
+
 @few
 @given(data=st.data())
 def test_values_travel_in_every_format_along_every_dim_of_an_all_to_all(
