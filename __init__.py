@@ -1,5 +1,12 @@
 """meshtwin: a distributed emulator of Tenstorrent Blackhole device meshes."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # for type checkers; at run time see __getattr__
+    from .mesh.device import MeshDevice, PerChip, open_mesh
+    from .mesh.placement import Local, Replicate, Shard
+    from .mesh.program import MeshChip
+
 __version__ = "0.1.0"
 
 __all__ = ["Local", "MeshChip", "MeshDevice", "PerChip", "Replicate", "Shard", "open_mesh"]
