@@ -83,7 +83,7 @@ class Communicator:
         if transport is not None:
             self._recorder = transport.recorder
             self._watch = Watch(rank, transport.recorder, transport.flights)
-            self._mailbox = Mailbox(transport, box.num_chips, self._watch)
+            self._mailbox = Mailbox(transport, box.num_chips, self._watch, transport.recorder)
             if faults is not None:
                 self._faulty = Faulty(box, rank, faults, self._stall, die or _cannot_die)
             self._step_by_step = StepByStep(self._mailbox, timeout_s, self._faulty)
@@ -102,7 +102,7 @@ class Communicator:
             seat.calls_made = 0
         self._calls_made = 0
         if self.transport is not None:
-            self._recorder.set_activity(Activity.RUNNING)
+            self._recorder.begin_run()
             self._recorder.enter(RUN_BEGINS, RUN_MARK)
             self._mailbox.begin_run()
             if self._faulty is not None:

@@ -103,6 +103,7 @@ class Direct:
                 self.window.interrupt()
             missing = self.window.missing()
             if missing and self.watch is not None:
+                self.watch.recorder.waits_for_frame(False)
                 self.watch.look(missing)
             answer = call(self.group.phase, PATIENCE_S)
             waited_s += PATIENCE_S

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TypeVar
 
 from ..fabric.errors import PeerAborted, RecvTimeout
+from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.frame import FrameHeader, decode_header, encode_header
 from ..fabric.transport.any_source import recv_any
 from ..fabric.transport.base import Transport
@@ -25,8 +26,10 @@ PATIENCE_S = 0.05
 class Mailbox:
     """Sends and receives frames of a kind and number; what comes early is kept."""
 
-    def __init__(self, transport: Transport, num_chips: int, watch: Watch | None) -> None:
-        self.transport, self.watch = transport, watch
+    def __init__(
+        self, transport: Transport, num_chips: int, watch: Watch | None, recorder: FlightRecorder
+    ) -> None:
+        self.transport, self.watch, self.recorder = transport, watch, recorder
         self.others = tuple(chip for chip in range(num_chips) if chip != transport.rank)
         self._early: dict[tuple[int, str, str, int], deque[Frame]] = {}
 
@@ -55,6 +58,7 @@ class Mailbox:
             passage: the way that it must take, on a transport of links.
         """
         header = FrameHeader(kind, self.rank, dst, 0, tag, number, fields)
+        self.recorder.sent_frame(dst)
         if passage is None:
             self.transport.send(dst, encode_header(header), words)
         else:
@@ -78,6 +82,7 @@ class Mailbox:
             src, data, payload = self._wait(
                 lambda s: recv_any(self.transport, self.others, s), self.others, timeout_s
             )
+            self.recorder.took_frame(src)
             header = decode_header(data)
             if header.kind == kind and header.sequence == numbers.get(src, 0):
                 return header, payload
@@ -100,6 +105,7 @@ class Mailbox:
             return frame
         while True:
             data, payload = self._wait(lambda s: self.transport.recv(src, s), (src,), timeout_s)
+            self.recorder.took_frame(src)
             header = decode_header(data)
             key = (src, header.kind, header.tag, header.sequence)
             if key == wanted:
@@ -115,6 +121,7 @@ class Mailbox:
         while True:
             with suppress(RecvTimeout):
                 self.transport.recv(self.others[0], PATIENCE_S)
+                self.recorder.took_frame(self.others[0])
 
     def _wait(
         self, receive: Callable[[float], Received], awaited: tuple[int, ...], timeout_s: float
@@ -134,4 +141,5 @@ class Mailbox:
                 if waited_s >= timeout_s:
                     raise RecvTimeout(error.rank, error.src, timeout_s, error.waiting_for) from None
             if self.watch is not None:
+                self.recorder.waits_for_frame(True)
                 self.watch.look(awaited, any_of=len(awaited) > 1)

@@ -5,13 +5,23 @@ read each other's. A chip that has waited for a while looks at all of them. If t
 it waits in vain, it looks again and again until every waiting chip of the proof has looked twice
 since, and still waits in the same call: then all of them were blocked at one and the same time,
 and nothing can change that any more. Chips on other hosts cannot be seen, and count as running.
+
+A frame may be under way to a chip that waits for it. So nothing is certain while a chip that waits
+for a frame of another has taken fewer than that one has sent it.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..fabric.errors import FabricHang
-from ..fabric.flight_reader import FlightEntry, read_flight, read_status
+from ..fabric.flight_reader import (
+    FlightEntry,
+    num_sent,
+    num_taken,
+    read_flight,
+    read_status,
+    waits_for_frame,
+)
 from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.waits import Activity, ChipStatus, Verdict, verdict
 from .errors import CollectiveMismatch
@@ -59,7 +69,11 @@ class Watch:
         buffers = self.flights()
         statuses = {chip: read_status(buffer) for chip, buffer in buffers.items()}
         found = verdict(statuses)
-        if found is None or not self._is_hopeless(found, awaited, statuses):
+        if (
+            found is None
+            or not self._is_hopeless(found, awaited, statuses)
+            or self._may_be_under_way(statuses, buffers)
+        ):
             self._suspicion = None
             return
         if self._is_certain(found, statuses, buffers):
@@ -106,6 +120,18 @@ class Watch:
                 if statuses[chip].activity is Activity.WAITING:
                     pending += statuses[chip].awaited
         return False
+
+    def _may_be_under_way(
+        self, statuses: Mapping[int, ChipStatus], buffers: Mapping[int, memoryview]
+    ) -> bool:
+        """Is a frame that a chip waits for on its way to it?"""
+        return any(
+            num_sent(buffers[src], chip) != num_taken(buffers[chip], src)
+            for chip, status in statuses.items()
+            if status.activity is Activity.WAITING and waits_for_frame(buffers[chip])
+            for src in status.awaited
+            if src in buffers
+        )
 
     def _is_certain(
         self,

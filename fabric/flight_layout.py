@@ -32,7 +32,11 @@ MAGIC = b"mtflight"
 STATUS_AT = 64
 ENTRIES_AT = STATUS_AT + 192
 TEXTS_AT = ENTRIES_AT + NUM_ENTRIES * ENTRY_BYTES
-FLIGHT_BYTES = TEXTS_AT + NUM_TEXTS * TEXT_BYTES
+COUNT = struct.Struct("=Q")
+WAITS_FOR_FRAME_AT = TEXTS_AT + NUM_TEXTS * TEXT_BYTES
+SENT_AT = WAITS_FOR_FRAME_AT + COUNT.size  # a count for each chip: frames sent to it in this run
+TAKEN_AT = SENT_AT + MAX_CHIPS * COUNT.size  # and frames of it that the program has taken
+FLIGHT_BYTES = TAKEN_AT + MAX_CHIPS * COUNT.size
 """What a flight recorder takes of a chip's memory, aligned to 8 bytes."""
 
 _STAMP = struct.Struct("=Q")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from .flight_layout import (
+    COUNT,
     ENTRIES_AT,
     ENTRY,
     ENTRY_BYTES,
@@ -11,11 +12,14 @@ from .flight_layout import (
     MAGIC,
     NUM_ENTRIES,
     NUM_TEXTS,
+    SENT_AT,
     STATUS,
     STATUS_AT,
+    TAKEN_AT,
     TEXT,
     TEXT_BYTES,
     TEXTS_AT,
+    WAITS_FOR_FRAME_AT,
     CallState,
     chips_of,
     read_record,
@@ -68,6 +72,21 @@ def read_status(buffer: memoryview) -> ChipStatus:
     stamp, text_id, activity, any_of, mask, _, _ = record
     what = _text(buffer, text_id)
     return ChipStatus(Activity(activity), chips_of(mask), what, stamp, bool(any_of))
+
+
+def waits_for_frame(buffer: memoryview) -> bool:
+    """Is what the chip waits for a frame, which may be under way already?"""
+    return bool(COUNT.unpack_from(buffer, WAITS_FOR_FRAME_AT)[0])
+
+
+def num_sent(buffer: memoryview, dst: int) -> int:
+    """Frames that the program has sent to `dst` in this run."""
+    return int(COUNT.unpack_from(buffer, SENT_AT + dst * COUNT.size)[0])
+
+
+def num_taken(buffer: memoryview, src: int) -> int:
+    """Frames of `src` that the program has taken in this run."""
+    return int(COUNT.unpack_from(buffer, TAKEN_AT + src * COUNT.size)[0])
 
 
 def read_chip(buffer: memoryview) -> int | None:

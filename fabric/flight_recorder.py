@@ -13,6 +13,7 @@ a call are written once, into a table, and calls name them by number.
 from collections.abc import Callable
 
 from .flight_layout import (
+    COUNT,
     ENTRIES_AT,
     ENTRY,
     ENTRY_BYTES,
@@ -22,11 +23,14 @@ from .flight_layout import (
     MAX_TEXT_BYTES,
     NUM_ENTRIES,
     NUM_TEXTS,
+    SENT_AT,
     STATUS,
     STATUS_AT,
+    TAKEN_AT,
     TEXT,
     TEXT_BYTES,
     TEXTS_AT,
+    WAITS_FOR_FRAME_AT,
     CallState,
     mask_of,
 )
@@ -62,6 +66,10 @@ class FlightRecorder:
         self._call = (-1, 0, 0, 0)  # its number, simulated start, entry time, text id
         self._awaited: tuple[bool, bytes] = (False, _NOBODY)
         self._waits = False
+        self._sent: dict[int, int] = {}
+        self._taken: dict[int, int] = {}
+        self._sent_at: dict[int, int] = {}
+        self._taken_at: dict[int, int] = {}
         self._masks: dict[tuple[int, ...], bytes] = {}
         self._text_ids: dict[str, int] = {}
         self._text_at: list[str | None] = [None] * NUM_TEXTS
@@ -75,6 +83,33 @@ class FlightRecorder:
     def let_go(self) -> None:
         """Let go of the buffer, which is to be closed; what is noted from now on nobody reads."""
         self._buffer = memoryview(bytearray(self._buffer))
+
+    def begin_run(self) -> None:
+        """A program begins: it has sent and taken no frames yet."""
+        for at in (*self._sent_at.values(), *self._taken_at.values(), WAITS_FOR_FRAME_AT):
+            COUNT.pack_into(self._buffer, at, 0)
+        self._sent.clear()
+        self._taken.clear()
+        self.set_activity(Activity.RUNNING)
+
+    def sent_frame(self, dst: int) -> None:
+        """The program hands a frame for `dst` to the transport; noted before it does."""
+        self._count(self._sent, self._sent_at, SENT_AT, dst)
+
+    def took_frame(self, src: int) -> None:
+        """The program has taken a frame of `src` from the transport."""
+        self._count(self._taken, self._taken_at, TAKEN_AT, src)
+
+    def waits_for_frame(self, is_so: bool) -> None:
+        """Whether what the program waits for is a frame, which may be under way already."""
+        COUNT.pack_into(self._buffer, WAITS_FOR_FRAME_AT, is_so)
+
+    def _count(self, counts: dict[int, int], places: dict[int, int], base: int, chip: int) -> None:
+        count = counts[chip] = counts.get(chip, 0) + 1
+        at = places.get(chip)
+        if at is None:
+            at = places[chip] = base + chip * COUNT.size
+        COUNT.pack_into(self._buffer, at, count)
 
     def set_activity(self, activity: Activity) -> None:
         """Note that the chip has started its program, ended it, was stalled, and so on."""

@@ -16,7 +16,6 @@ from meshtwin.fabric.faults import FaultPlan, Policy
 from meshtwin.mesh.device import open_mesh
 from meshtwin.mesh.errors import ChipDown
 from meshtwin.mesh.placement import Replicate
-from meshtwin.mesh.pool import MeshPool
 from meshtwin.mesh.program import MeshChip
 
 pytestmark = pytest.mark.ray
@@ -101,9 +100,9 @@ def reduce_for_ever(chip: MeshChip, x: Any) -> None:
 
 @pytest.mark.slow
 def test_the_kill_of_one_of_32_chips_in_an_all_reduce_is_heard_of_at_once(
-    meshtwin_pool: MeshPool,
+    ray_session: None,
 ) -> None:
-    mesh = meshtwin_pool.get("galaxy")
+    mesh = open_mesh("galaxy")
     x = mesh.replicate(np.ones(1000, np.float32))
     victim = mesh.reports()[17].pid
     killed: list[float] = []
