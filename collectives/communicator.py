@@ -1,13 +1,14 @@
 """One chip's end of the collectives: it plans a call, executes it, and moves the chip's clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import numpy as np
 
 from ..chip.chip import Chip
 from ..chip.tensor import Tensor
-from ..fabric.errors import FabricHang, RecvTimeout
+from ..fabric.errors import FabricHang, PeerAborted, RecvTimeout
+from ..fabric.faults import FaultPlan
 from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
@@ -16,8 +17,9 @@ from ..fabric.transport.window import Window
 from ..fabric.waits import Activity
 from . import direct
 from .direct import OUT_OF_REACH, Direct
-from .errors import CollectiveMismatch, CollectiveTimeout
+from .errors import CollectiveError, CollectiveMismatch, CollectiveTimeout
 from .execute import Entries, StepByStep
+from .faulty import Faulty
 from .group import Group, group_of
 from .mailbox import Mailbox
 from .plan import MOST_PLANS
@@ -27,6 +29,8 @@ from .reduce_op import ReduceOp
 from .request import Prepared, Request, Seat, prepare
 from .watch import RUN_BEGINS, RUN_MARK, Watch
 
+STILL_WAITS = (FabricHang, CollectiveMismatch, PeerAborted)
+"""Errors after which a chip still counts as waiting, or stalled, for the others' verdicts."""
 NOTHING: Words = np.empty(0, np.int32)
 
 
@@ -54,21 +58,42 @@ class Communicator:
     """
 
     def __init__(
-        self, box: Box, rank: int, transport: MeshTransport | None, timeout_s: float
+        self,
+        box: Box,
+        rank: int,
+        transport: MeshTransport | None,
+        timeout_s: float,
+        faults: FaultPlan | None = None,
+        die: Callable[[], None] | None = None,
     ) -> None:
+        """One chip's communicator.
+
+        Args:
+            timeout_s: wall time that a chip waits for the others in a call.
+            faults: what goes wrong; then `transport` must be one of links (RoutedTransport).
+            die: ends the chip's process, when the faults say so.
+        """
         self.box, self.rank = box, rank
         self.transport, self.timeout_s = transport, timeout_s
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
         self._counters = LinkCounters()
         self._calls_made = 0
+        self._faulty: Faulty | None = None
         if transport is not None:
             self._recorder = transport.recorder
             self._watch = Watch(rank, transport.recorder, transport.flights)
             self._mailbox = Mailbox(transport, box.num_chips, self._watch)
-            self._step_by_step = StepByStep(self._mailbox, timeout_s)
+            if faults is not None:
+                self._faulty = Faulty(box, rank, faults, self._stall, die or _cannot_die)
+            self._step_by_step = StepByStep(self._mailbox, timeout_s, self._faulty)
             self.point_to_point = PointToPoint(
-                box, self._mailbox, transport.recorder, timeout_s, self._counters
+                box,
+                self._mailbox,
+                transport.recorder,
+                timeout_s,
+                self._counters,
+                self._faulty,
             )
 
     def begin_run(self) -> None:
@@ -80,6 +105,8 @@ class Communicator:
             self._recorder.set_activity(Activity.RUNNING)
             self._recorder.enter(RUN_BEGINS, RUN_MARK)
             self._mailbox.begin_run()
+            if self._faulty is not None:
+                self._faulty.begin_run()
             self.point_to_point.begin_run()
 
     def end_run(self, error: BaseException | None = None) -> None:
@@ -88,7 +115,7 @@ class Communicator:
         What waits for a chip whose program has ended waits in vain. A chip that raised aborts the
         run, which wakes the others; if it raised since it waited in vain, they see that it did.
         """
-        if self.transport is None or isinstance(error, FabricHang | CollectiveMismatch):
+        if self.transport is None or isinstance(error, STILL_WAITS):
             return
         self._recorder.set_activity(Activity.ENDED if error is None else Activity.IDLE)
 
@@ -157,6 +184,7 @@ class Communicator:
         sim_start_ps = clock.now_ps
         result: Words | None = None
         entries: Entries = None
+        exit_ps: int | None = None
         if prepared.is_alone:
             result = words if words is None else _alone(prepared, words)
         elif words is not None:
@@ -170,12 +198,14 @@ class Communicator:
                 if seat.direct is not None:
                     result, entries = seat.direct.run(prepared, number, words, sim_start_ps)
                 if seat.direct is None or entries is OUT_OF_REACH:
-                    result, entries = self._step_by_step.run(prepared, number, words, sim_start_ps)
+                    result, exit_ps = self._by_messages(prepared, number, words, sim_start_ps)
             except RecvTimeout as error:
                 what = f"{prepared.plan.call.text} (number {number} of its group)"
                 what = f"{what} at {prepared.line}"
                 raise CollectiveTimeout(self.rank, what, error.src, error.waited_s) from error
-        if entries is None:
+        if exit_ps is not None:
+            duration_ps = exit_ps - sim_start_ps
+        elif entries is None:
             duration_ps = prepared.sim_together_ps
         else:
             duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
@@ -184,6 +214,24 @@ class Communicator:
         facts = prepared.facts.get(duration_ps) or prepared.facts_of(duration_ps)
         chip.recorder.note(facts, sim_start_ps)
         return result
+
+    def _by_messages(
+        self, prepared: Prepared, number: int, words: Words, sim_now_ps: int
+    ) -> tuple[Words | None, int]:
+        """The result, and when this chip is done."""
+        if self._faulty is not None:
+            sim_now_ps = self._faulty.enter(sim_now_ps)
+        result, exit_ps = self._step_by_step.run(prepared, number, words, sim_now_ps)
+        return result, max(exit_ps, sim_now_ps)
+
+    def _stall(self) -> None:
+        """Do nothing any more, until the run is over for the others."""
+        self._recorder.set_activity(Activity.STALLED)
+        self._mailbox.stall()
+
+
+def _cannot_die() -> None:
+    raise CollectiveError("a fault kills this chip, but it is not in a process of its own")
 
 
 def _alone(prepared: Prepared, words: Words) -> Words:

@@ -1,12 +1,17 @@
 """Executing a schedule step by step: chunks travel as messages, over any transport."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..fabric.errors import FabricHang, LinkDown, PeerAborted, RecvTimeout
 from .errors import CollectiveMismatch
+from .faulty import Faulty, Passage
 from .mailbox import Mailbox
 from .operation import Operation
 from .plan import MOST_PLANS, Plan
@@ -14,8 +19,10 @@ from .program import ROUND, Words, combine, final_codes, from_wire, mean, round_
 from .request import Prepared
 from .schedule import Step, StepKind
 
-CALL, CALLS, CHUNKS = "call", "calls", "chunks"
-"""What a frame carries: one chip's call, the calls of all chips of a group, chunks of a round."""
+CALL, CALLS, CHUNKS, SEEN = "call", "calls", "chunks", "seen"
+"""What a frame carries: one chip's call, those of all of a group, chunks of a round, a nod."""
+TOGETHER_S = 1.0
+"""How long a chip that knows of an error waits for the others to know of it too."""
 Chunks: TypeAlias = dict[int, Words]
 Entries: TypeAlias = tuple[int, ...] | None
 """Simulated entry times by position; None: all alike."""
@@ -30,73 +37,126 @@ class Turn:
     steps: tuple[Step, ...]  # what arrives, in the order of the round
 
 
+class CallOf(NamedTuple):
+    """What one chip called: text, source line, when (simulated), after how many messages."""
+
+    text: str
+    line: str
+    sim_entry_ps: int
+    num_sent: int
+
+
 class StepByStep:
     """The reference executor. It works between hosts, and whatever the topology.
 
     First the chips agree: each tells the group's first chip what it called and when (simulated),
-    and gets everybody's answer back. Then the rounds of the schedule follow; all chunks from one
-    chip to another in a round are one message.
+    and gets everybody's answer back. Then the rounds of the schedule follow; the chunks that one
+    chip sends another in a round, to be copied or to be added, are one message.
     """
 
-    def __init__(self, mailbox: Mailbox, timeout_s: float) -> None:
-        self.mailbox, self.timeout_s = mailbox, timeout_s
+    def __init__(self, mailbox: Mailbox, timeout_s: float, faulty: Faulty | None = None) -> None:
+        self.mailbox, self.timeout_s, self.faulty = mailbox, timeout_s, faulty
 
     def run(
         self, prepared: Prepared, number: int, words: Words, sim_now_ps: int
-    ) -> tuple[Words | None, Entries]:
-        """The result of the collective and the simulated entry times by position.
+    ) -> tuple[Words | None, int]:
+        """The result of the collective, and when this chip is done (simulated ps).
 
         Args:
             number: of the call in its group in this run.
             words: the chip's input in storage format.
         Raises:
             CollectiveMismatch: another chip of the group made another call.
+            LinkDown: a plan of faults has cut a link that is needed.
             RecvTimeout: a chip of the group did not come in time.
         """
-        plan = prepared.plan
-        tag = ",".join(map(str, plan.call.ranks))
-        entries = self._agree(plan, tag, number, prepared.line, sim_now_ps)
+        plan, faulty = prepared.plan, self.faulty
+        tag = f"{','.join(map(str, plan.call.ranks))}#{number}"
+        calls = self._agree(plan, tag, number, prepared.line, sim_now_ps)
+        passages: Iterator[Passage | None] = repeat(None)
+        if faulty is None:
+            exit_ps = plan.exit_ps(tuple(calls[chip].sim_entry_ps for chip in plan.order))
+        else:
+            last_ps = max(call.sim_entry_ps for call in calls.values())
+            try:
+                plan = faulty.plan(plan, prepared.algorithm, last_ps)
+                in_order = [calls[chip] for chip in plan.order]
+                timing = faulty.timing(
+                    plan,
+                    tuple(call.sim_entry_ps for call in in_order),
+                    tuple(call.num_sent for call in in_order),
+                )
+            except LinkDown as error:
+                raise self._together(plan, tag, error) from None
+            exit_ps = timing.sim_exit_ps[plan.position]
+            passages = iter(faulty.passages(plan, timing))
         if plan.call.operation is Operation.BARRIER:
-            return None, entries
-        chunks = self._rounds(plan, tag, number, _own_chunks(plan, words))
-        return _result(plan, chunks), entries
+            return None, exit_ps
+        chunks = self._rounds(plan, tag, _own_chunks(plan, words), passages)
+        return _result(plan, chunks), exit_ps
 
     def _agree(
         self, plan: Plan, tag: str, number: int, line: str, sim_now_ps: int
-    ) -> tuple[int, ...]:
-        """Everybody's entry time, after a check that all calls are equal."""
+    ) -> dict[int, CallOf]:
+        """What everybody called, after a check that it is the same."""
         mail, ranks = self.mailbox, plan.call.ranks
-        leader, own = ranks[0], (plan.call.text, line, sim_now_ps)
+        num_sent = 0 if self.faulty is None else self.faulty.num_sent
+        leader, own = ranks[0], CallOf(plan.call.text, line, sim_now_ps, num_sent)
         calls = {mail.rank: own}
         if mail.rank == leader:
             for src in ranks[1:]:
-                calls[src] = self._receive(src, CALL, tag, number)
+                calls[src] = CallOf(*self._receive(src, CALL, tag))
             for dst in ranks[1:]:
                 fields: dict[str, object] = {"calls": [[chip, *calls[chip]] for chip in ranks]}
-                mail.send(dst, CALLS, tag, number, fields)
+                mail.send(dst, CALLS, tag, 0, fields)
         else:
-            mail.send(leader, CALL, tag, number, {"calls": own})
-            answer = self._receive(leader, CALLS, tag, number)
-            calls = {chip: (text, at, entry) for chip, text, at, entry in answer}
+            mail.send(leader, CALL, tag, 0, {"calls": own})
+            answer = self._receive(leader, CALLS, tag)
+            calls = {chip: CallOf(*call) for chip, *call in answer}
         for other in ranks:
-            if calls[other][0] != calls[leader][0]:
-                raise mismatch(mail.rank, number, leader, calls[leader], other, calls[other])
-        return tuple(calls[chip][2] for chip in plan.order)
+            if calls[other].text != calls[leader].text:
+                raise self._together(
+                    plan,
+                    tag,
+                    CollectiveMismatch(
+                        mail.rank, number, leader, *calls[leader][:2], other, *calls[other][:2]
+                    ),
+                )
+        return calls
 
-    def _rounds(self, plan: Plan, tag: str, number: int, chunks: Chunks) -> Chunks:
+    def _together(self, plan: Plan, tag: str, error: Exception) -> Exception:
+        """The error, once every chip of the group has come to it as well.
+
+        Whoever raises ends the run for all, so nobody does before the others have seen for
+        themselves what is wrong.
+        """
+        mail, ranks = self.mailbox, plan.call.ranks
+        with suppress(RecvTimeout, PeerAborted, FabricHang):
+            if mail.rank == ranks[0]:
+                for src in ranks[1:]:
+                    mail.receive(src, SEEN, tag, 0, TOGETHER_S)
+                for dst in ranks[1:]:
+                    mail.send(dst, SEEN, tag, 0, {})
+            else:
+                mail.send(ranks[0], SEEN, tag, 0, {})
+                mail.receive(ranks[0], SEEN, tag, 0, TOGETHER_S)
+        return error
+
+    def _rounds(
+        self, plan: Plan, tag: str, chunks: Chunks, passages: Iterator[Passage | None]
+    ) -> Chunks:
         """Carry out the rounds; what the chip holds then."""
         call, kind = plan.call, (plan.call.wire if plan.call.rounds_on_wire else plan.call.dtype)
         assert kind is not None
-        for count, turn in enumerate(turns(plan)):
-            sequence = number * (len(plan.schedule.rounds) + 1) + count
-            for dst, sent in turn.sends:
+        for number, turn in enumerate(turns(plan)):
+            for (dst, sent), passage in zip(turn.sends, passages, strict=False):
                 wire = [to_wire(chunks[chunk], call) for chunk in sent]
                 whole = wire[0] if len(wire) == 1 else np.concatenate(wire)
-                self.mailbox.send(plan.order[dst], CHUNKS, tag, sequence, {}, whole)
+                self.mailbox.send(plan.order[dst], CHUNKS, tag, number, {}, whole, passage)
             came: dict[tuple[int, int], Words] = {}
             for src, wanted in turn.receives:
                 _, payload = self.mailbox.receive(
-                    plan.order[src], CHUNKS, tag, sequence, self.timeout_s
+                    plan.order[src], CHUNKS, tag, number, self.timeout_s
                 )
                 whole, start = np.frombuffer(payload, kind.numpy), 0
                 for chunk in wanted:
@@ -110,22 +170,10 @@ class StepByStep:
                 chunks[step.chunk] = value
         return chunks
 
-    def _receive(self, src: int, kind: str, tag: str, number: int) -> Any:
+    def _receive(self, src: int, kind: str, tag: str) -> Any:
         """What the frame says of calls."""
-        header, _ = self.mailbox.receive(src, kind, tag, number, self.timeout_s)
+        header, _ = self.mailbox.receive(src, kind, tag, 0, self.timeout_s)
         return header.fields["calls"]
-
-
-def mismatch(
-    chip: int,
-    number: int,
-    leader: int,
-    first: tuple[str, str, int],
-    other: int,
-    theirs: tuple[str, str, int],
-) -> CollectiveMismatch:
-    """The error for two calls, each of text, source line and entry time."""
-    return CollectiveMismatch(chip, number, leader, first[0], first[1], other, theirs[0], theirs[1])
 
 
 @lru_cache(maxsize=MOST_PLANS)
@@ -136,20 +184,20 @@ def turns(plan: Plan) -> tuple[Turn, ...]:
 
 def _turn(plan: Plan, steps: tuple[Step, ...]) -> Turn:
     me = plan.position
-    sends: dict[int, list[int]] = {}
-    receives: dict[int, list[int]] = {}
+    sends: dict[tuple[int, StepKind], list[int]] = {}
+    receives: dict[tuple[int, StepKind], list[int]] = {}
     applied = []
     for step in steps:
         if not plan.chunk_bytes[step.chunk]:
             continue
         if step.src == me:
-            sends.setdefault(step.dst, []).append(step.chunk)
+            sends.setdefault((step.dst, step.kind), []).append(step.chunk)
         if step.dst == me:
-            receives.setdefault(step.src, []).append(step.chunk)
+            receives.setdefault((step.src, step.kind), []).append(step.chunk)
             applied.append(step)
     return Turn(
-        tuple((dst, tuple(chunks)) for dst, chunks in sends.items()),
-        tuple((src, tuple(chunks)) for src, chunks in receives.items()),
+        tuple((dst, tuple(chunks)) for (dst, _), chunks in sends.items()),
+        tuple((src, tuple(chunks)) for (src, _), chunks in receives.items()),
         tuple(applied),
     )
 

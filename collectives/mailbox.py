@@ -2,12 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TypeVar
 
 from ..fabric.errors import PeerAborted, RecvTimeout
 from ..fabric.frame import FrameHeader, decode_header, encode_header
 from ..fabric.transport.any_source import recv_any
 from ..fabric.transport.base import Transport
+from ..fabric.transport.routed import RoutedTransport
+from .faulty import Passage
 from .program import Words
 from .watch import Watch
 
@@ -44,10 +47,22 @@ class Mailbox:
         number: int,
         fields: dict[str, object],
         words: Words | None = None,
+        passage: Passage | None = None,
     ) -> None:
-        """Send a frame: `kind` of message `number` of `tag` (a group of chips)."""
+        """Send a frame: `kind` of message `number` of `tag` (a call of a group of chips).
+
+        Args:
+            passage: the way that it must take, on a transport of links.
+        """
         header = FrameHeader(kind, self.rank, dst, 0, tag, number, fields)
-        self.transport.send(dst, encode_header(header), words)
+        if passage is None:
+            self.transport.send(dst, encode_header(header), words)
+        else:
+            assert isinstance(self.transport, RoutedTransport), "faults need links"
+            self.transport.send(
+                dst, encode_header(header), words,
+                route=passage.route, message=passage.message,
+            )  # fmt: skip
 
     def receive_any(self, kind: str, numbers: Mapping[int, int], timeout_s: float) -> Frame:
         """The first frame of that kind to come from any chip; from chip c its `numbers[c]`-th.
@@ -90,6 +105,16 @@ class Mailbox:
             if key == wanted:
                 return header, payload
             self._early.setdefault(key, deque()).append((header, payload))
+
+    def stall(self) -> None:
+        """Wait until another chip gives up the run.
+
+        Raises:
+            PeerAborted: it has.
+        """
+        while True:
+            with suppress(RecvTimeout):
+                self.transport.recv(self.others[0], PATIENCE_S)
 
     def _wait(
         self, receive: Callable[[float], Received], awaited: tuple[int, ...], timeout_s: float

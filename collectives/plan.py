@@ -172,9 +172,16 @@ class Plan:
 
     def exit_ps(self, sim_entry_ps: tuple[int, ...]) -> int:
         """When this chip is done, if the positions enter at `sim_entry_ps` (simulated ps)."""
-        first = min(sim_entry_ps)
-        relative = _timing(self, tuple([entry - first for entry in sim_entry_ps]))
-        return first + relative.sim_exit_ps[self.position]
+        return self.exits_ps(sim_entry_ps)[self.position]
+
+    def exits_ps(self, sim_entry_ps: tuple[int, ...]) -> tuple[int, ...]:
+        """When each position is done."""
+        if self.call.operation is Operation.BARRIER:
+            first = min(sim_entry_ps)
+            entries = tuple([entry - first for entry in sim_entry_ps])
+        else:  # it begins when the last one is there: only that time counts
+            first, entries = max(sim_entry_ps), (0,) * len(sim_entry_ps)
+        return tuple([first + exit_ps for exit_ps in _timing(self, entries).sim_exit_ps])
 
     @cached_property
     def sim_together_ps(self) -> int:

@@ -15,6 +15,7 @@ from ..fabric.topology import Box
 from .algorithms.direct import direct
 from .call import Call
 from .errors import CollectiveError, CollectiveTimeout
+from .faulty import Faulty, Passage
 from .mailbox import Mailbox
 from .operation import Operation
 from .plan import Plan, make_plan
@@ -45,7 +46,9 @@ class PointToPoint:
         recorder: FlightRecorder,
         timeout_s: float,
         counters: LinkCounters,
+        faulty: Faulty | None = None,
     ) -> None:
+        self.faulty = faulty
         self.box, self.mailbox, self.recorder = box, mailbox, recorder
         self.timeout_s = timeout_s
         self.counters = counters
@@ -64,20 +67,22 @@ class PointToPoint:
         self._check(chip.rank, dst, "send to")
         if x.storage is None:
             raise CollectiveError("send: a plan's tensor has no values to send")
-        plan = self._plan(chip.rank, chip.rank, dst, x.shape, x.dtype)
         sent = self.traffic.sent.setdefault(dst, [])
-        start = chip.clock.now_ps
-        self.recorder.enter(f"send to {dst} at {line_of(site)}", -1, start)
+        words = f"send to {dst} at {line_of(site)}"
+        start_ps = chip.clock.now_ps
+        self.recorder.enter(words, -1, start_ps)
+        plan = self._plan(chip.rank, dst, x.shape, x.dtype)
+        exit_ps, passage = self._way(plan, start_ps)
         fields: dict[str, object] = {
             "shape": list(x.shape), "dtype": x.dtype.label, "layout": x.layout.value,
-            "sim_ps": start,
+            "sim_ps": exit_ps[1 - plan.position],
         }  # fmt: skip
-        self.mailbox.send(dst, SEND, "", len(sent), fields, x.storage)
+        self.mailbox.send(dst, SEND, "", len(sent), fields, x.storage, passage)
         sent.append(f"{x.dtype.label} {x.shape} at {line_of(site)}")
-        chip.clock.wait_until(plan.exit_ps((start, start)))
+        chip.clock.wait_until(exit_ps[plan.position])
         for (a, b), (num_bytes, messages) in plan.traffic.items():
             self.counters.add(a, b, num_bytes, messages)
-        self._note(chip, "send", x.shape, x.dtype, start, plan.bytes_sent)
+        self._note(chip, "send", x.shape, x.dtype, start_ps, plan.bytes_sent)
 
     def recv(self, chip: Chip, src: int | None, site: Site) -> Tensor:
         """The next tensor from chip `src` (None: from whoever comes first).
@@ -105,17 +110,31 @@ class PointToPoint:
         spec = tensor_spec(shape, dtype, Layout(header.fields["layout"]))
         result = chip.adopt(spec, None, "recv")
         result.storage = np.frombuffer(payload, dtype.numpy).reshape(shape).copy()
-        start, sent_ps = chip.clock.now_ps, header.fields["sim_ps"]
-        plan = self._plan(chip.rank, src, chip.rank, shape, dtype)
-        chip.clock.wait_until(plan.exit_ps((sent_ps, sent_ps)))  # it came without our help
+        start = chip.clock.now_ps
+        chip.clock.wait_until(header.fields["sim_ps"])  # when it came, without our help
         self._note(chip, "recv", shape, dtype, start, 0)
         return result
 
-    def _plan(self, rank: int, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
-        """The message as a broadcast to one; the sender stands first."""
-        ranks = (min(src, dst), max(src, dst))
-        call = Call(Operation.BROADCAST, shape, dtype, ranks, root=src)
-        return make_plan(self.box, rank, call, direct)
+    def _plan(self, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
+        """The message as a broadcast from `src` to one other."""
+        call = Call(
+            Operation.BROADCAST, shape, dtype, (min(src, dst), max(src, dst)), root=src,
+            where=f"from chip {src} to chip {dst}",
+        )  # fmt: skip
+        return make_plan(self.box, src, call, direct)
+
+    def _way(self, plan: Plan, start_ps: int) -> tuple[tuple[int, ...], Passage | None]:
+        """When both chips are done with a message that is sent at `start_ps`, and how it goes."""
+        faulty = self.faulty
+        if faulty is None:
+            return plan.exits_ps((start_ps, start_ps)), None
+        start_ps = faulty.enter(start_ps)
+        plan = faulty.plan(plan, direct, start_ps)
+        num_sent = [0, 0]
+        num_sent[plan.position] = faulty.num_sent
+        timing = faulty.timing(plan, (start_ps, start_ps), tuple(num_sent))
+        passages = faulty.passages(plan, timing)
+        return timing.sim_exit_ps, passages[0] if passages else None
 
     def _check(self, rank: int, other: int, what: str) -> None:
         if other == rank or not 0 <= other < self.box.num_chips:

@@ -56,6 +56,7 @@ class Prepared:
 
     Attributes:
         result: what this chip gets; None when it gets nothing.
+        algorithm: as asked for; the plan has the one that was found.
         line: of the source, where the call is made; text: the call and the line.
         sim_together_ps: what the call takes when all chips enter together, until this one is done.
         work: the plan as compiled code has it, once it is made (direct.make_work).
@@ -63,6 +64,7 @@ class Prepared:
     """
 
     __slots__ = (
+        "algorithm",
         "count",
         "digest",
         "facts",
@@ -77,7 +79,15 @@ class Prepared:
         "work",
     )  # fmt: skip
 
-    def __init__(self, plan: Plan, seat: Seat, result: TensorSpec | None, line: str) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        seat: Seat,
+        result: TensorSpec | None,
+        line: str,
+        algorithm: str | Algorithm,
+    ) -> None:
+        self.algorithm = algorithm
         self.plan, self.seat, self.result, self.line = plan, seat, result, line
         self.name = plan.call.operation.label
         self.digest = plan.call.digest
@@ -139,7 +149,7 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
     result = None
     if not plan.ends_with_nothing:
         result = tensor_spec(plan.result_shape, spec.dtype, spec.layout, spec.memory)
-    return Prepared(plan, seat, result, line_of(request.site))
+    return Prepared(plan, seat, result, line_of(request.site), request.algorithm)
 
 
 def _normal(dim: int, dims: int) -> int:

@@ -89,7 +89,7 @@ class Watch:
                 self.rank, number, first[0], *_call_and_line(first[1]),
                 other[0], *_call_and_line(other[1]),
             )  # fmt: skip
-        return FabricHang(self.rank, edges, f"{why}{_last_calls(histories)}")
+        return FabricHang(self.rank, edges, why, _last_calls(histories))
 
     def _is_hopeless(
         self, found: Verdict, awaited: tuple[int, ...], statuses: Mapping[int, ChipStatus]

@@ -154,16 +154,17 @@ class FabricHang(FabricError):
     """No chip can make progress. Says who waits for whom, and how that is known.
 
     Fields: the chip that raises; `waits`, the edges of the wait-for graph; `why`, the proof (a
-    cycle, a chip that has ended its program, a stalled chip) or the limit that ran out.
+    cycle, a chip that has ended its program, a stalled chip) or the limit that ran out; `record`,
+    the last calls of the chips, in words.
     """
 
-    def __init__(self, chip: int, waits: tuple[Wait, ...], why: str) -> None:
-        super().__init__(chip, waits, why)
-        self.chip, self.waits, self.why = chip, waits, why
+    def __init__(self, chip: int, waits: tuple[Wait, ...], why: str, record: str = "") -> None:
+        super().__init__(chip, waits, why, record)
+        self.chip, self.waits, self.why, self.record = chip, waits, why, record
 
     def __str__(self) -> str:
         lines = [
             f"chip {chip} waits for chip {', '.join(map(str, others))} in {what}"
             for chip, others, what in self.waits
         ]
-        return "\n  ".join([f"the fabric hangs: {self.why}", *lines])
+        return "\n  ".join([f"the fabric hangs: {self.why}", *lines]) + self.record

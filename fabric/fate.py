@@ -7,6 +7,10 @@ Link: TypeAlias = tuple[int, int]
 """One direction between two neighbouring chips, (src, dst)."""
 
 
+UNNUMBERED = 1 << 62
+"""Messages from here on stand for none of the box: they get across, whatever the links do."""
+
+
 class Fate(Enum):
     """What a link does to a packet."""
 

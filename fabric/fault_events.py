@@ -89,7 +89,7 @@ class ChipStall:
 
     chip: int
     at_ps: int
-    for_ps: int | None
+    for_ps: int | None = None
 
     def __post_init__(self) -> None:
         _check_at_least("chip", self.chip, 0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..chip.errors import InvalidArgument
 from .chance import MASK, key_of, uniform, uniforms
-from .fate import Fate, Link
+from .fate import UNNUMBERED, Fate, Link
 from .fault_events import (
     ChipKill,
     ChipStall,
@@ -138,7 +138,7 @@ class FaultPlan:
         A message is numbered by its sender, from zero in each run.
         """
         drop, corrupt = self._flakiness(link)
-        if not drop + corrupt:
+        if not drop + corrupt or message >= UNNUMBERED:
             return Fate.DELIVERED
         chance = uniform(self._key(link, message), packet, attempt)
         if chance < drop:

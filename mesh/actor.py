@@ -8,6 +8,7 @@ every chip, so it is little.
 import io
 import itertools
 import os
+import signal
 import socket
 import traceback
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ from ..fabric.auth import Keys
 from ..fabric.errors import PeerAborted
 from ..fabric.transport.base import Address
 from ..fabric.transport.pair import PairTransport, open_transport
+from ..fabric.transport.routed import RoutedTransport
 from .cores import keep_to_core
 from .errors import ProgramError
 from .messages import (
@@ -43,6 +45,8 @@ from .tree import map_leaves
 Program = Callable[..., Any]
 NUM_PROGRAMS = 64
 """How many programs a chip remembers, so that a decode step is not unpickled each time."""
+ROUTED = "routed"
+"""The transport on which frames go in packets, hop by hop over the links of the box."""
 NUMBERS_PER_RUN = 1 << 20
 """Tensors and objects of run r are numbered from r times this; arrays that were put, below it."""
 
@@ -57,7 +61,8 @@ class ChipHost:
         self.tensors: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
-        self.transport: PairTransport | None = None
+        self.pair: PairTransport | None = None
+        self.transport: PairTransport | RoutedTransport | None = None
         self.chip = MeshChip.open(self.box.product, rank=settings.rank)
         self.chip.box = self.box
 
@@ -69,12 +74,15 @@ class ChipHost:
         Raises:
             SharedMemoryRefused, PortRefused: the host does not let us.
         """
-        self.transport = open_transport(
-            self.settings.rank,
-            self.box.num_chips,
-            self.settings.transport,
-            keys,
-        )
+        settings = self.settings
+        is_routed = settings.transport == ROUTED or settings.faults is not None
+        mode = "auto" if settings.transport == ROUTED else settings.transport
+        self.pair = open_transport(settings.rank, self.box.num_chips, mode, keys)
+        self.transport = self.pair
+        if is_routed and self.box.num_chips > 1:
+            self.transport = RoutedTransport(
+                self.pair, self.box, settings.faults, is_numbered=False
+            )
         return self.transport.address
 
     def connect(self, addresses: list[Address]) -> None:
@@ -83,7 +91,12 @@ class ChipHost:
         self.transport.connect(addresses)
         keep_to_core(self.settings.rank, addresses)
         self.chip.communicator = Communicator(
-            self.box, self.settings.rank, self.transport, self.settings.collective_timeout_s
+            self.box,
+            self.settings.rank,
+            self.transport,
+            self.settings.collective_timeout_s,
+            self.settings.faults,
+            _die,
         )
 
     def run(
@@ -93,10 +106,10 @@ class ChipHost:
 
         With `keep`, the whole result stays on the chip as an object and its number goes home.
         """
-        assert self.transport is not None, "connect comes before run"
+        assert self.transport is not None and self.pair is not None, "connect comes before run"
+        self.chip.communicator.begin_run()  # first: others that see the new run see it running
         self.transport.begin_run(run_id)
-        self.transport.install_heap()  # tensors are born where the other chips see them
-        self.chip.communicator.begin_run()
+        self.pair.install_heap()  # tensors are born where the other chips see them
         sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
         try:
@@ -121,8 +134,8 @@ class ChipHost:
         Raises:
             OutOfMemory: the chip's DRAM is full.
         """
-        if self.transport is not None:
-            self.transport.install_heap()
+        if self.pair is not None:
+            self.pair.install_heap()
         tensor = self.chip.tensor(array, dtype, layout)
         self.tensors[number] = tensor
         return tensor.dtype
@@ -153,8 +166,15 @@ class ChipHost:
                 link: count.num_bytes
                 for link, count in chip.communicator.counters.statistics().items()
             },
-            transports=self.transport.kinds() if self.transport else {},
+            transports=self._kinds(),
         )
+
+    def _kinds(self) -> dict[int, str]:
+        """The road to each other chip."""
+        kinds = {} if self.pair is None else self.pair.kinds()
+        if isinstance(self.transport, RoutedTransport):
+            return {rank: f"{ROUTED} over {kind}" for rank, kind in kinds.items()}
+        return kinds
 
     def close(self) -> None:
         """Give back sockets and shared memory."""
@@ -202,6 +222,11 @@ class ChipHost:
         if not can_travel:
             error = ProgramError(rank, op, type(error).__name__, _text(error))
         return Failure(rank, op, error, trace, is_echo)
+
+
+def _die() -> None:
+    """The end of a chip that a plan of faults kills."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _HomePickler(cloudpickle.Pickler):  # type: ignore[misc, unused-ignore]

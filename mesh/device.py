@@ -19,7 +19,9 @@ from numpy.typing import ArrayLike
 from ray import cloudpickle
 
 from ..chip.dtype import DType
+from ..chip.errors import InvalidArgument, did_you_mean, nearest_name
 from ..chip.tensor import Layout
+from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box, load_box
 from .errors import ChipDown, MeshClosed, PlacementError, ResultMismatch, UnreceivedTensors
 from .launch import Chips, launch
@@ -43,6 +45,7 @@ from .session import RaySession, open_session
 from .tree import TreesDiffer, map_leaves, zip_leaves
 
 Program = Callable[..., Any]
+TRANSPORTS = ("auto", "shared_memory", "zeromq", "routed")
 
 
 class MeshTensor:
@@ -91,6 +94,7 @@ def open_mesh(
     collective_timeout_s: float = 120.0,
     start_timeout_s: float = 300.0,
     spread: bool = False,
+    faults: FaultPlan | None = None,
 ) -> MeshDevice:
     """Start one Ray actor for every chip of `box` and join them by the fabric.
 
@@ -99,24 +103,33 @@ def open_mesh(
         address: of a Ray cluster ("auto", "host:port"); None starts a local Ray that ends with
             the mesh, or uses the Ray that this process has initialised.
         transport: "auto" (shared memory between chips on one host, ZeroMQ between hosts),
-            "shared_memory" or "zeromq" for every pair.
+            "shared_memory" or "zeromq" for every pair; "routed" cuts everything in packets that go
+            hop by hop over the links of the box. Values and simulated times are the same.
         collective_timeout_s: wall time that a chip waits for the others in a collective.
         start_timeout_s: wall time for all chips to start.
         spread: put the boards on all hosts of the cluster in turn, not on as few as hold them.
+        faults: what goes wrong with links and chips (fabric.faults.FaultPlan), at simulated times
+            since the mesh was opened. Everything then goes over the links, in packets.
     Returns:
         The mesh, a context manager: leaving it ends every process and frees all memory.
     Raises:
         UnknownBox: names the nearest box.
         LaunchError: no cluster, no room, or the chips did not start in time.
+        InvalidArgument: the box has no such transport, or no such link or chip as the faults name.
     Example:
         with open_mesh("quietbox2") as mesh:
             x = mesh.shard(np.arange(8, dtype=np.float32), dim=0)
             y = mesh.run(lambda chip, x: chip.all_reduce(x), x)
     """
     where = load_box(box) if isinstance(box, str) else box
+    if transport not in TRANSPORTS:
+        hint = did_you_mean(nearest_name(transport, TRANSPORTS))
+        raise InvalidArgument(f"transport {transport!r}{hint} Known: {', '.join(TRANSPORTS)}")
+    if faults is not None:
+        faults.check(where)
     session = open_session(where.name, address, where.num_chips)
     try:
-        chips = launch(where, transport, collective_timeout_s, start_timeout_s, spread)
+        chips = launch(where, transport, collective_timeout_s, start_timeout_s, spread, faults)
     except BaseException:
         session.close()
         raise

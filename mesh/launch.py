@@ -8,6 +8,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from ..fabric.auth import new_keys
+from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box
 from .actor import ChipHost
 from .errors import ChipDown, LaunchError
@@ -40,7 +41,12 @@ class Chips:
 
 
 def launch(
-    box: Box, transport: str, collective_timeout_s: float, start_timeout_s: float, spread: bool
+    box: Box,
+    transport: str,
+    collective_timeout_s: float,
+    start_timeout_s: float,
+    spread: bool,
+    faults: FaultPlan | None,
 ) -> Chips:
     """Start the chips of `box`: the chips of a board share a bundle, so they share a host.
 
@@ -64,7 +70,7 @@ def launch(
     chips = Chips([], group)
     try:
         chips.actors = [
-            _start(ActorSettings(box, rank, transport, collective_timeout_s), box, group)
+            _start(ActorSettings(box, rank, transport, collective_timeout_s, faults), box, group)
             for rank in range(box.num_chips)
         ]
         _wire(box, chips, start_timeout_s)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..chip.dtype import DType
+from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box
 
 
@@ -77,3 +78,4 @@ class ActorSettings:
     rank: int
     transport: str
     collective_timeout_s: float
+    faults: FaultPlan | None = None

@@ -24,7 +24,7 @@ from ..errors import (
     TransportClosed,
     UnknownRank,
 )
-from ..fate import Fates, Link
+from ..fate import UNNUMBERED, Fates, Link
 from ..flight_recorder import FlightRecorder
 from ..link_status import NUM_CREDITS, PacketStatistics
 from ..reassembly import join
@@ -57,6 +57,7 @@ class RoutedTransport:
         fates: Fates | None = None,
         num_credits: int = NUM_CREDITS,
         capture: list[tuple[int, bytes]] | None = None,
+        is_numbered: bool = True,
     ) -> None:
         """Own `inner` from now on.
 
@@ -64,6 +65,8 @@ class RoutedTransport:
             inner: shared memory, ZeroMQ or both; nobody else may send or receive on it.
             fates: what the links do to packets; None: every packet arrives.
             num_credits: places in a receiver's buffer, for each link and virtual channel.
+            is_numbered: False: what is sent without a number, such as the words by which chips
+                agree on what to do, gets across whatever the links do.
             capture: takes (chip, bytes) of all that is handed to this chip.
         """
         self.choose_route: RouteChoice = lambda src, dst, _: routing.route(box, src, dst)
@@ -72,6 +75,7 @@ class RoutedTransport:
         self._recorder = (
             inner.recorder if isinstance(inner, HAVE_FLIGHTS) else new_recorder(inner.rank)
         )
+        self._base = 0 if is_numbered else UNNUMBERED
         self._poller = open_poller(inner)
         self._changed = threading.Condition()  # guards what both threads use, down to _links
         self._frames: dict[int, deque[tuple[bytes, memoryview | bytes]]] = {}
@@ -125,11 +129,13 @@ class RoutedTransport:
         payload: Buffer | None = None,
         timeout_s: float = SEND_TIMEOUT_S,
         route: Sequence[int] | None = None,
+        message: int | None = None,
     ) -> None:
         """Queue a frame for the router; waits only while much is queued. See Transport.
 
         Args:
             route: ranks from this chip to `dst`; by default what `choose_route` says.
+            message: its number for the `fates`; by default the next of this chip in this run.
         Raises:
             LinkGaveUp: a link of the mesh lost a packet again and again in this run.
         """
@@ -144,9 +150,10 @@ class RoutedTransport:
             path = self._checked_route(dst, route)
             joined = join(header, body)
             self._await_space(dst, len(joined), timeout_s)
-            message = Message(self._num_messages, self._num_messages_to[dst], path, joined)
+            number = self._base + self._num_messages if message is None else message
+            cut = Message(number, self._num_messages_to[dst], path, joined)
             self._num_messages_to[dst] += 1
-            self._post(lambda: self._router.inject(message))
+            self._post(lambda: self._router.inject(cut))
         self._num_messages += 1
         self._sent[0] += 1
         self._sent[1] += len(header) + len(body)

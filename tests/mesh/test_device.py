@@ -1,9 +1,11 @@
 """A mesh of real actors: arrays on it, programs on it, errors from it."""
 
 import gc
+import hashlib
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import OutOfMemory, ShapeError
 from meshtwin.chip.spec import Constant
 from meshtwin.collectives.errors import CollectiveMismatch, CollectiveTimeout
-from meshtwin.fabric.errors import UnknownBox
+from meshtwin.fabric.errors import FabricHang, UnknownBox
 from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.device import MeshDevice, MeshTensor, PerChip, open_mesh
 from meshtwin.mesh.errors import (
@@ -434,10 +436,18 @@ def test_different_collectives_are_a_mismatch(quietbox2_mesh: MeshDevice, ones: 
 
 
 def test_a_chip_that_never_comes_is_named(ray_session: None) -> None:
+    def late(chip: MeshChip, x: Any) -> Any:
+        if chip.rank == 1:
+            time.sleep(1.5)
+        return chip.all_reduce(x)
+
     with open_mesh("p300", collective_timeout_s=0.5) as mesh:
         x = mesh.replicate(np.ones(3, np.float32))
-        with pytest.raises(CollectiveTimeout, match=r"waited 0.5 s in all_reduce.*for chip 1"):
+        with pytest.raises(FabricHang, match="chip 1 has ended its program"):
             mesh.run(lambda chip, x: chip.all_reduce(x) if chip.rank == 0 else x, x)
+        lives_on(mesh, x)
+        with pytest.raises(CollectiveTimeout, match=r"waited 0.5 s in all_reduce.*for chip 1"):
+            mesh.run(late, x)
         lives_on(mesh, x)
 
 
@@ -571,6 +581,32 @@ def test_an_array_that_does_not_fit_leaves_nothing_on_the_chips(
     del hog
     gc.collect()
     assert used() == before
+
+
+@pytest.mark.slow
+def test_twenty_runs_under_load_have_equal_bits_and_times(quietbox2_mesh: MeshDevice) -> None:
+    rng = np.random.default_rng(3)
+    small, large = (rng.standard_normal((4, n)).astype(np.float32) for n in (1000, 300_000))
+
+    def program(chip: MeshChip, x: Any, y: Any) -> tuple[str, int]:
+        start_ps = chip.clock.now_ps
+        results = [chip.all_reduce(x), chip.all_reduce(y), chip.reduce_scatter(y, dim=1)]
+        results.append(chip.all_gather(results[-1], dim=1))
+        digest = hashlib.sha256(b"".join(r.to_numpy().tobytes() for r in results)).hexdigest()
+        return digest, chip.clock.now_ps - start_ps
+
+    mesh = quietbox2_mesh
+    x, y = mesh.shard(small, 0), mesh.shard(large, 0)
+    mesh.run(lambda chip: chip.barrier())
+    burn = [sys.executable, "-c", "while True: pass"]
+    busy = [subprocess.Popen(burn) for _ in range(2)]
+    try:
+        answers = [mesh.run(program, x, y) for _ in range(20)]
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    assert all(answer == answers[0] for answer in answers)
 
 
 # ---------------------------------------------------------------- point to point

@@ -25,6 +25,12 @@ def all_collectives(chip: MeshChip) -> dict[str, Any]:
         results[f"scattered {axis}"] = chip.reduce_scatter(x, 1, axis)
         chip.barrier(axis)
     results["broadcast"] = chip.broadcast(x, 3).to_numpy()
+    results["swapped"] = chip.all_to_all(x, 0, concat_dim=1)
+    results["at 5"] = [chip.reduce(x, 5, op="max"), chip.gather(x, 0, 5)]
+    results["dealt"] = chip.scatter(x, 0, 2, algorithm="tree")
+    results["halved"] = chip.all_reduce(x, algorithm="halving", wire_dtype="bfloat16")
+    chip.send(x, dst=(chip.rank + 3) % 8)
+    results["from afar"] = chip.recv(src=(chip.rank - 3) % 8)
     return results
 
 
