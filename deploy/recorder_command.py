@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from ..fabric.flight_reader import FlightEntry
-from ..fabric.standstill import Look, Sight, compare, look_at
+from ..fabric.standstill import Look, Sight, compare, is_settled, look_at
 from ..fabric.transport.found_segments import FoundMesh, find_meshes
 from ..fabric.waits import Activity, ChipStatus
 from . import arguments
@@ -20,7 +20,7 @@ does, for whom it waits and since when, and its last calls. The mesh is not touc
 
 Chips are found by the memory that their processes hold, so this needs no name, no port and no Ray;
 only meshes of the same user are seen. Chips that hold each other's memory are one mesh. Each chip
-is looked at twice, 0.4 s apart: it waits if it waited in the same call both times.
+is looked at twice: it waits if it waited in the same call, and has said so again in between.
 
 Times are of the wall clock, "sim" is the chip's simulated clock when the call began.
 """
@@ -30,8 +30,10 @@ examples:
   meshtwin recorder --pid 4711 --last 10
   meshtwin recorder --watch
 """
-BETWEEN_LOOKS_S = 0.4
-"""A chip that waits says so every 0.05 s."""
+BETWEEN_LOOKS_S = 0.1
+"""A chip that waits says so every 0.05 s, when the machine lets it."""
+LOOKS_LIMIT_S = 2.0
+"""For a chip that does not say so again: then it waits no more."""
 BETWEEN_PAGES_S = 1.0
 CLEAR = "\033[2J\033[H"
 
@@ -86,10 +88,11 @@ def see(pid: int | None = None) -> list[tuple[FoundMesh, Sight]]:
         if pid in (None, mesh.driver_pid, *(chip.pid for chip in mesh.chips))
     ]
     first = [_look(mesh) for mesh in meshes]
-    if meshes:
+    second, limit = first, time.monotonic() + LOOKS_LIMIT_S
+    while not all(map(is_settled, first, second)) and time.monotonic() < limit:
         time.sleep(BETWEEN_LOOKS_S)
-    pairs = zip(meshes, first, strict=True)
-    return [(mesh, compare(before, _look(mesh))) for mesh, before in pairs]
+        second = [_look(mesh) for mesh in meshes]
+    return list(zip(meshes, map(compare, first, second), strict=True))
 
 
 def lines(mesh: FoundMesh, sight: Sight, last: int) -> list[str]:

@@ -41,6 +41,16 @@ def look_at(flight: memoryview) -> Look:
     return Look(read_status(flight), tuple(read_flight(flight)))
 
 
+def is_settled(first: Mapping[int, Look], second: Mapping[int, Look]) -> bool:
+    """Has every chip that seems to wait noted so again, or moved on? Else look a third time."""
+    return all(
+        look.status.activity is not Activity.WAITING
+        or rank not in first
+        or look.status.since != first[rank].status.since
+        for rank, look in second.items()
+    )
+
+
 def compare(first: Mapping[int, Look], second: Mapping[int, Look]) -> Sight:
     """What two looks at the chips of a mesh, some time apart, show together."""
     chips = {rank: _settled(first.get(rank), look) for rank, look in second.items()}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from meshtwin.fabric.flight_layout import FLIGHT_BYTES
 from meshtwin.fabric.flight_recorder import FlightRecorder
-from meshtwin.fabric.standstill import GONE_ON, Sight, compare, look_at
+from meshtwin.fabric.standstill import GONE_ON, Sight, compare, is_settled, look_at
 from meshtwin.fabric.waits import Activity
 
 
@@ -96,3 +96,12 @@ def test_a_chip_that_is_not_seen_may_hold_up_others() -> None:
     sight = chips.seen(lambda: chips.wait(c0=(5,)))
     assert sight.holders == (5,)
     assert sight.verdict is None
+
+
+def test_looks_go_on_until_every_wait_was_noted_again() -> None:
+    chips = Chips(2)
+    chips.wait(c0=(1,))
+    first = {chip: look_at(buffer) for chip, buffer in enumerate(chips.buffers)}
+    assert not is_settled(first, first)
+    chips.wait(c0=(1,))
+    assert is_settled(first, {chip: look_at(buffer) for chip, buffer in enumerate(chips.buffers)})
