@@ -27,10 +27,10 @@ from typing import Literal, NamedTuple
 
 from .record import Bound
 from .spec import ChipSpec, Constant, read_constants
+from .units import PS_PER_S
 
 WorkKind = Literal["matmul", "eltwise", "sfpu", "reduce", "move"]
 WORK_KINDS: tuple[WorkKind, ...] = ("matmul", "eltwise", "sfpu", "reduce", "move")
-PS_PER_S = 10**12
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,8 @@ from functools import cache
 from importlib import resources
 
 from ..chip.spec import Constant, load_product
+from ..chip.units import PS_PER_S, PS_PER_US
 from ..fabric.topology import Box
-
-PS_PER_US = 1_000_000
-PS_PER_S = 1_000_000_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ SMALL_BYTES = 1 << 14
 """Up to so many bytes of input each chip computes its whole result, without a second meeting."""
 PATIENCE_S = 0.05
 """How long a chip waits before it looks for reasons not to."""
+ROUNDING_S = 1e-6
 MAX_TEXT_BYTES = 2000
 
 Meet: TypeAlias = Callable[[int, float], Any]
@@ -94,10 +95,10 @@ class Direct:
         """Deal with anything but an immediate end: waits, aborts, other calls."""
         waited_s = PATIENCE_S
         while answer == _direct.STALLED:
-            if waited_s >= self.timeout_s:
+            if waited_s >= self.timeout_s - ROUNDING_S:
                 first = plan.call.ranks[self.group.missing]
                 what = f"meeting {self.group.phase} of {plan.call.text}"
-                raise RecvTimeout(plan.rank, first, waited_s, what)
+                raise RecvTimeout(plan.rank, first, self.timeout_s, what)
             if self.window.interrupt is not None:
                 self.window.interrupt()
             missing = self.window.missing()

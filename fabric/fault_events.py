@@ -8,6 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from typing import Any, TypeAlias
 
 from ..chip.errors import InvalidArgument, did_you_mean, nearest_name
+from ..chip.units import PS_PER_US
 from .fate import Link
 
 
@@ -122,7 +123,6 @@ KINDS: dict[str, type[Event]] = {
     "chip_kill": ChipKill,
 }
 """The kinds of event by their names in files."""
-PS_PER_US = 1_000_000
 
 
 def check_keys(mapping: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..chip.spec import Constant
-
-PS_PER_NS = 1_000
-PS_PER_S = 10**12
+from ..chip.units import PS_PER_NS, PS_PER_S
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,6 @@ def route(box: Box, src: int, dst: int) -> tuple[int, ...]:
     return path
 
 
-def num_hops(box: Box, src: int, dst: int) -> int:
-    """Links between two chips along their route."""
-    return len(route(box, src, dst)) - 1
-
-
 def _dimension_ordered(box: Box, src: int, dst: int) -> tuple[int, ...]:
     (row, column), (last_row, last_column) = box.coords(src), box.coords(dst)
     path = [src]

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, InvalidArgument, OpError
+from ..chip.units import PS_PER_S
 from ..mesh.device import MeshDevice
 from . import programs
 from .config import LlamaConfig
 from .errors import ContextOverflow, SequenceReplaced, TokenError
 from .sampling import Sampling
 from .shapes import open_folder
-
-PS_PER_S = 1e12
 
 
 @dataclass(slots=True)

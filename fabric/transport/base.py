@@ -115,9 +115,6 @@ class Transport(Protocol):
         faster chip has already sent in the new run is kept.
         """
 
-    def reset(self, run_id: int) -> None:
-        """The same as begin_run, after a run that failed."""
-
     def statistics(self) -> TransportStatistics:
         """What was carried so far."""
 

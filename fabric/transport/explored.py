@@ -114,8 +114,6 @@ class ExploredTransport:
         self._num_dropped += len(self._inbox) - len(kept)
         self._inbox = kept
 
-    reset = begin_run
-
     def statistics(self) -> TransportStatistics:
         """What was carried so far."""
         sent, received = self._sent, self._received

@@ -98,8 +98,6 @@ class PairTransport:
         for end in self._ends:
             end.begin_run(run_id)
 
-    reset = begin_run
-
     def kinds(self) -> dict[int, str]:
         """The road to each peer, by rank: "shared_memory" or "zeromq"."""
         names = {SharedMemoryTransport: "shared_memory", ZmqTransport: "zeromq"}

@@ -196,8 +196,6 @@ class RoutedTransport:
 
         self._call(begin, _LINGER_S)
 
-    reset = begin_run
-
     @property
     def recorder(self) -> FlightRecorder:
         """What this chip does: in shared memory, where the inner transport has any."""

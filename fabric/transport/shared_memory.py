@@ -148,8 +148,6 @@ class SharedMemoryTransport:
             if reader.sender_stalled():
                 signal.ring(self._segments[src].buffer, DOORBELL_AT)
 
-    reset = begin_run
-
     def window(self, group: tuple[int, ...], channel: int) -> Window | None:
         """The group's slots on a channel; None when a member is on another host.
 

@@ -136,8 +136,6 @@ class ZmqTransport:
             queue.clear()
             queue.extend(kept)
 
-    reset = begin_run
-
     def check_abort(self) -> None:
         """Raise PeerAborted if a chip aborted this run, as far as messages have come."""
         self._read_all()

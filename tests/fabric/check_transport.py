@@ -181,12 +181,12 @@ def a_new_run_forgets_the_earlier_one(site: Site, run_id: int) -> None:
     site.meet()
     is_early = {rank: rank > 0 and rank % 2 == 0 for rank in range(site.num_chips)}
     if is_early[site.rank]:  # it sends while its peer is still in the earlier run
-        site.transport.reset(run_id + 1)
+        site.transport.begin_run(run_id + 1)
         site.transport.send(dst, b"new", b"early")
         site.meet()
     else:
         site.meet()
-        site.transport.reset(run_id + 1)
+        site.transport.begin_run(run_id + 1)
         site.transport.send(dst, b"new", b"late")
     header, payload = site.transport.recv(src, WAIT_S)
     assert (header, bytes(payload)) == (b"new", b"early" if is_early[src] else b"late")

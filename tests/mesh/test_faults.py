@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from meshtwin.chip.errors import InvalidArgument
 from meshtwin.fabric.errors import FabricHang, LinkDown
 from meshtwin.fabric.fault_events import ChipKill, ChipStall, LinkCut, LinkFlaky
-from meshtwin.fabric.faults import FaultPlan
+from meshtwin.fabric.faults import FaultPlan, Policy
 from meshtwin.mesh.device import open_mesh
 from meshtwin.mesh.errors import ChipDown
 from meshtwin.mesh.placement import Replicate
@@ -55,6 +55,36 @@ def test_a_stalled_chip_is_named_and_a_killed_one_is_down(ray_session: None) -> 
             mesh.run(total, x)
         assert error.value.chip == 3
         assert time.monotonic() - started < 3 * WITHIN_S
+
+
+CALLS: dict[str, Any] = {
+    "all_reduce": lambda chip, x: chip.all_reduce(x),
+    "reduce_scatter": lambda chip, x: chip.reduce_scatter(x, 0),
+    "all_gather": lambda chip, x: chip.all_gather(x, 0),
+    "all_to_all": lambda chip, x: chip.all_to_all(x, 0),
+    "broadcast": lambda chip, x: chip.broadcast(x, 1),
+    "reduce": lambda chip, x: chip.reduce(x, 1),
+    "gather": lambda chip, x: chip.gather(x, 0, 1),
+    "scatter": lambda chip, x: chip.scatter(x, 0, 1),
+    "barrier": lambda chip, x: chip.barrier(),
+    "send": lambda chip, x: chip.send(x, 1) if chip.rank == 0 else chip.recv(0),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CALLS)
+def test_a_chip_that_is_killed_in_any_collective_is_down_under_both_policies(
+    name: str, ray_session: None
+) -> None:
+    for policy in get_args(Policy):
+        plan = FaultPlan((ChipKill(0, 0),), policy=policy)
+        with open_mesh("p300", faults=plan) as mesh:
+            x = mesh.replicate(np.ones(8, np.float32))
+            started = time.monotonic()
+            with pytest.raises(ChipDown) as error:
+                mesh.run(CALLS[name], x)
+            assert error.value.chip == 0
+            assert time.monotonic() - started < 3 * WITHIN_S
 
 
 def test_a_plan_that_the_box_does_not_fit_is_refused_before_anything_starts() -> None:
