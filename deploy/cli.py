@@ -19,6 +19,7 @@ from . import (
     explain_command,
     generate_command,
     pull_command,
+    recorder_command,
 )
 
 EPILOG = """\
@@ -27,6 +28,7 @@ examples:
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
+  meshtwin recorder
   meshtwin boxes
   meshtwin pull smollm2 --dtype float32
 """
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         generate_command,
         bench_command,
         explain_command,
+        recorder_command,
         pull_command,
         boxes_command,
         calibrate_command,

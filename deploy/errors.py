@@ -89,3 +89,18 @@ class UnsupportedGguf(DeployError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what} is not converted; known: {', '.join(self.supported)}"
+
+
+class NoMeshRuns(DeployError):
+    """No process of this user on this host holds a chip's memory, or none that was asked for."""
+
+    def __init__(self, host: str, pid: int | None) -> None:
+        super().__init__(host, pid)
+        self.host, self.pid = host, pid
+
+    def __str__(self) -> str:
+        which = "" if self.pid is None else f" that process {self.pid} opened or is part of"
+        return (
+            f"no mesh runs on {self.host}{which}; a mesh is seen from the host of its chips, by "
+            'the user who opened it, and not with transport="zeromq"'
+        )

@@ -38,6 +38,9 @@ COLUMNS = (
     "algorithm", "sim_us", "busbw", "rounds", "messages", "hops", "vcs", "busiest", "kB", "busy",
 )  # fmt: skip
 
+WIDTH = 120
+"""What the table may take: on a narrow terminal, or a pipe, no number is cut short."""
+
 
 def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     """Add the command to the command line."""
@@ -152,7 +155,7 @@ def _busbw(choice: Explanation, args: argparse.Namespace) -> float:
 
 
 def _print(args: argparse.Namespace, call: Call, choices: list[Explanation]) -> None:
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, width=WIDTH)
     console.print(f"{call.text} on {len(call.ranks)} chips of {args.box.name} (simulated)")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in COLUMNS:

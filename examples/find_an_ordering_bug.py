@@ -13,11 +13,11 @@ Output:
         its receive number 2; under seed 0 that was one of chip 3
       replay: explore(program, seeds=[0, 1])
       the last events before it:
-      step 1, chip 2: sends message 0 to chip 0 (59 bytes)
-      step 2, chip 3: sends message 0 to chip 0 (59 bytes)
+      step 1, chip 2: sends message 0 to chip 0 (... bytes)
+      step 2, chip 3: sends message 0 to chip 0 (... bytes)
       step 3, chip 3: ends its program
       step 4, chip 0: message 0 of chip 2 arrives
-      step 5, chip 1: sends message 0 to chip 0 (59 bytes)
+      step 5, chip 1: sends message 0 to chip 0 (... bytes)
       step 6, chip 2: ends its program
       step 7, chip 1: ends its program
       step 8, chip 0: message 0 of chip 1 arrives

@@ -13,7 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LIMIT_S = 120.0
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-OPEN_A_MESH = ("custom_algorithm", "test_my_collective")
+OPEN_A_MESH = ("custom_algorithm", "fault_hunt", "test_my_collective")
 
 
 def promised(path: Path) -> str:

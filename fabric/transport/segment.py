@@ -4,7 +4,7 @@ The memory is an anonymous memfd: it has no name, so nothing can be left behind,
 process. Peers of the same host open /proc/<pid>/fd/<fd>. The file is sparse: untouched pages cost
 nothing. Its size is sealed, so no peer can cut it short under another one's feet.
 
-    control page   token; abort, doorbell, run and one published word a channel, a cache line each
+    control page   token, owner; abort, doorbell, run, one published word a channel: a line each
     ring headers   one a sender: head, restart (written by the sender), tail, stalled
     rings          ring_bytes for each sender
     slots          [channel][parity] of slot_bytes
@@ -27,6 +27,8 @@ from ..flight_layout import FLIGHT_BYTES
 from . import signal
 from .base import SegmentAddress
 
+NAME = "meshtwin"
+"""Of the memfd, as /proc shows it."""
 NUM_CHANNELS = 3
 SLOT_BYTES = 1 << 20
 RING_BYTES = 1 << 18
@@ -39,6 +41,7 @@ _PAGE = 4096
 _HUGE_PAGE = 1 << 21
 _LINE = 64  # cells that different processes write do not share a cache line
 TOKEN_AT = 0
+OWNER_AT = 16  # the owner's process, written once
 ABORT_AT = 1 * _LINE  # run id + 1 of the aborted run; 0: none
 ABORT_BY_AT = 2 * _LINE  # rank that aborted it
 DOORBELL_AT = 3 * _LINE  # rung when something came in, or space came free
@@ -114,7 +117,7 @@ class Segment:
         num_slots = 2 * NUM_CHANNELS
         num_bytes = _RINGS_AT + header_bytes + num_chips * ring_bytes + num_slots * slot_bytes
         try:
-            fd = os.memfd_create("meshtwin", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            fd = os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         except OSError as error:
             raise SharedMemoryRefused("memfd_create", str(error)) from error
         token = secrets.token_bytes(_TOKEN_BYTES)
@@ -124,6 +127,7 @@ class Segment:
             sizes = (len(buffer), num_chips, slot_bytes, ring_bytes, heap_bytes)
             address = SegmentAddress(os.getpid(), fd, *sizes, token)
             buffer[TOKEN_AT : TOKEN_AT + _TOKEN_BYTES] = token
+            signal.store64(buffer, OWNER_AT, address.pid)
             cls.open(address).close()  # can others reach it?
         except (OSError, ValueError, SharedMemoryRefused) as error:
             os.close(fd)

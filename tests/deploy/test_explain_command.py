@@ -22,6 +22,7 @@ def test_it_says_what_auto_takes_and_why(capsys: pytest.CaptureFixture[str]) -> 
     for name in ("ring", "line", "grid", "halving", "tree", "direct"):
         assert name in out
     assert "auto takes " in out
+    assert "…" not in out  # a pipe has no width: nothing is cut short
     assert "times as quick as" in out
 
 
