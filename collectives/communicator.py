@@ -86,7 +86,7 @@ class Communicator:
             self._mailbox = Mailbox(transport, box.num_chips, self._watch, transport.recorder)
             if faults is not None:
                 self._faulty = Faulty(box, rank, faults, self._stall, die or _cannot_die)
-            self._step_by_step = StepByStep(self._mailbox, timeout_s, self._faulty)
+            self._step_by_step = StepByStep(self._mailbox, timeout_s, self._counters, self._faulty)
             self.point_to_point = PointToPoint(
                 box,
                 self._mailbox,
@@ -210,7 +210,8 @@ class Communicator:
         else:
             duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
         clock.now_ps = sim_start_ps + duration_ps
-        prepared.count += 1
+        if self._faulty is None:
+            prepared.count += 1
         facts = prepared.facts.get(duration_ps) or prepared.facts_of(duration_ps)
         chip.recorder.note(facts, sim_start_ps)
         return result

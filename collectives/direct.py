@@ -107,6 +107,8 @@ class Direct:
                 self.watch.look(missing)
             answer = call(self.group.phase, PATIENCE_S)
             waited_s += PATIENCE_S
+        if self.watch is not None and answer != _direct.ABORTED:
+            self.watch.over()
         if answer == _direct.MISMATCH:
             raise self._mismatch(plan, number, line)
         if answer == _direct.ABORTED:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from ..fabric.errors import FabricHang, LinkDown, PeerAborted, RecvTimeout
+from ..fabric.link import LinkCounters
 from .errors import CollectiveMismatch
 from .faulty import Faulty, Passage
 from .mailbox import Mailbox
@@ -54,8 +55,15 @@ class StepByStep:
     chip sends another in a round, to be copied or to be added, are one message.
     """
 
-    def __init__(self, mailbox: Mailbox, timeout_s: float, faulty: Faulty | None = None) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        timeout_s: float,
+        counters: LinkCounters,
+        faulty: Faulty | None = None,
+    ) -> None:
         self.mailbox, self.timeout_s, self.faulty = mailbox, timeout_s, faulty
+        self.counters = counters  # of what goes otherwise than planned, under faults
 
     def run(
         self, prepared: Prepared, number: int, words: Words, sim_now_ps: int
@@ -90,6 +98,8 @@ class StepByStep:
                 raise self._together(plan, tag, error) from None
             exit_ps = timing.sim_exit_ps[plan.position]
             passages = iter(faulty.passages(plan, timing))
+            for (src, dst), (num_bytes, messages) in timing.traffic[plan.position].items():
+                self.counters.add(src, dst, num_bytes, messages)
         if plan.call.operation is Operation.BARRIER:
             return None, exit_ps
         chunks = self._rounds(plan, tag, _own_chunks(plan, words), passages)

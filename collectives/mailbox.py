@@ -131,7 +131,7 @@ class Mailbox:
         while True:
             patience_s = min(PATIENCE_S, timeout_s - waited_s)
             try:
-                return receive(patience_s)
+                received = receive(patience_s)
             except PeerAborted:
                 if self.watch is not None:
                     self.watch.aborted(awaited)
@@ -140,6 +140,10 @@ class Mailbox:
                 waited_s += patience_s
                 if waited_s >= timeout_s:
                     raise RecvTimeout(error.rank, error.src, timeout_s, error.waiting_for) from None
+            else:
+                if waited_s and self.watch is not None:
+                    self.watch.over()
+                return received
             if self.watch is not None:
                 self.recorder.waits_for_frame(True)
                 self.watch.look(awaited, any_of=len(awaited) > 1)

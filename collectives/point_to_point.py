@@ -19,6 +19,7 @@ from .faulty import Faulty, Passage
 from .mailbox import Mailbox
 from .operation import Operation
 from .plan import Plan, make_plan
+from .simulate import Traffic as LinkTraffic
 from .site import Site, line_of
 
 SEND = "send"
@@ -72,7 +73,7 @@ class PointToPoint:
         start_ps = chip.clock.now_ps
         self.recorder.enter(words, -1, start_ps)
         plan = self._plan(chip.rank, dst, x.shape, x.dtype)
-        exit_ps, passage = self._way(plan, start_ps)
+        exit_ps, passage, traffic = self._way(plan, start_ps)
         fields: dict[str, object] = {
             "shape": list(x.shape), "dtype": x.dtype.label, "layout": x.layout.value,
             "sim_ps": exit_ps[1 - plan.position],
@@ -80,7 +81,7 @@ class PointToPoint:
         self.mailbox.send(dst, SEND, "", len(sent), fields, x.storage, passage)
         sent.append(f"{x.dtype.label} {x.shape} at {line_of(site)}")
         chip.clock.wait_until(exit_ps[plan.position])
-        for (a, b), (num_bytes, messages) in plan.traffic.items():
+        for (a, b), (num_bytes, messages) in traffic.items():
             self.counters.add(a, b, num_bytes, messages)
         self._note(chip, "send", x.shape, x.dtype, start_ps, plan.bytes_sent)
 
@@ -123,18 +124,21 @@ class PointToPoint:
         )  # fmt: skip
         return make_plan(self.box, src, call, direct)
 
-    def _way(self, plan: Plan, start_ps: int) -> tuple[tuple[int, ...], Passage | None]:
-        """When both chips are done with a message that is sent at `start_ps`, and how it goes."""
+    def _way(
+        self, plan: Plan, start_ps: int
+    ) -> tuple[tuple[int, ...], Passage | None, LinkTraffic]:
+        """When both chips are done with a message sent at `start_ps`, how it goes, over what."""
         faulty = self.faulty
         if faulty is None:
-            return plan.exits_ps((start_ps, start_ps)), None
+            return plan.exits_ps((start_ps, start_ps)), None, plan.traffic
         start_ps = faulty.enter(start_ps)
         plan = faulty.plan(plan, direct, start_ps)
         num_sent = [0, 0]
         num_sent[plan.position] = faulty.num_sent
         timing = faulty.timing(plan, (start_ps, start_ps), tuple(num_sent))
         passages = faulty.passages(plan, timing)
-        return timing.sim_exit_ps, passages[0] if passages else None
+        passage = passages[0] if passages else None
+        return timing.sim_exit_ps, passage, timing.traffic[plan.position]
 
     def _check(self, rank: int, other: int, what: str) -> None:
         if other == rank or not 0 <= other < self.box.num_chips:

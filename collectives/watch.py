@@ -80,6 +80,11 @@ class Watch:
             self._suspicion = None
             raise self._error(found, buffers)
 
+    def over(self) -> None:
+        """What was awaited has come."""
+        self._suspicion = None
+        self.recorder.resume()
+
     def aborted(self, awaited: tuple[int, ...]) -> None:
         """Another chip has given up while this one waited: was it for a reason that holds here?
 

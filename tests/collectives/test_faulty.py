@@ -137,6 +137,17 @@ def test_a_ring_without_a_link_falls_to_what_is_quickest_on_the_rest(
     assert fallen == min(check(name, run(name, broken, other)) for other in ("line", "direct"))
 
 
+def test_no_bytes_are_counted_on_a_link_that_was_gone_round() -> None:
+    def program(chip: MeshChip) -> dict[tuple[int, int], int]:
+        chip.all_reduce(chip.tensor(np.ones((24, 1000), np.float32)), algorithm="ring")
+        counted = chip.communicator.counters.statistics()
+        return {link: count.num_bytes for link, count in counted.items()}
+
+    ends = endings("quietbox2", program, faults=FaultPlan((LinkCut((0, 1)),), policy="reroute"))
+    used = {link for end in ends for link, num_bytes in end.items() if num_bytes}
+    assert used == {(0, 2), (2, 0), (2, 3), (3, 2), (1, 3), (3, 1)}
+
+
 def test_a_torus_goes_the_other_way_round() -> None:
     ends = run("all_reduce", FaultPlan((LinkCut((3, 7)),), policy="reroute"), box="loudbox")
     check("all_reduce", ends)
