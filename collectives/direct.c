@@ -15,7 +15,8 @@
  *
  * The number of the last publish is in the chip's own channel word, and nowhere else, so Window and
  * this code may publish in turn. A call that waits longer than its patience returns STALLED and is called
- * again with the phase that `group.phase` tells. From the first publish to the end the Group keeps
+ * again with the phase that `group.phase` tells. A call that is given up leaves its chip out of step with the
+ * others, so the caller then aborts the run (Window.give_up), and no call begins in a run that was aborted. From the first publish to the end the Group keeps
  * input and output alive, also when the call is given up: peers may still read and write there.
  */
 
@@ -575,8 +576,12 @@ static PyObject *group_run(Group *g, PyObject *const *args, Py_ssize_t nargs) {
     if (take_tensor(args[4], &call.input, work->input_bytes, PyBUF_SIMPLE) &&
         take_tensor(args[5], &call.output, work->output_bytes, PyBUF_WRITABLE) && make_rooms(g, work->depth)) {
         g->phase = (int)phase;
-        if (!work->small) hold(g, args[4], args[5]);
-        answer = perform(g, &call, patience_s);
+        if (phase == 0 && load(g->abort_cell) == load(g->run_cell) + 1) {
+            answer = GROUP_ABORTED; /* what was published last may be of a call that was given up */
+        } else {
+            if (!work->small) hold(g, args[4], args[5]);
+            answer = perform(g, &call, patience_s);
+        }
         if (answer == 0) hold(g, NULL, NULL);
     }
     if (call.input.obj) PyBuffer_Release(&call.input);

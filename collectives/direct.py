@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..chip.dtype import DType
-from ..fabric.errors import PeerAborted, RecvTimeout
+from ..fabric.errors import FabricHang, PeerAborted, RecvTimeout
 from ..fabric.transport.window import Window
 from .errors import CollectiveMismatch
 from .execute import Entries
@@ -37,9 +37,14 @@ PATIENCE_S = 0.05
 """How long a chip waits before it looks for reasons not to."""
 ROUNDING_S = 1e-6
 MAX_TEXT_BYTES = 2000
+PROVED = (FabricHang, CollectiveMismatch)
+"""What the others see for themselves: whoever did not come to this call will come to none."""
 
 Meet: TypeAlias = Callable[[int, float], Any]
 """Go on with a call from a phase, with so much patience."""
+
+Calls: TypeAlias = list[tuple[str, str, str]]
+"""What each chip of a group called: call, source line, number."""
 
 DTYPE_CODES = {
     DType.FLOAT32: 0, DType.BFLOAT16: 1, DType.FLOAT16: 2, DType.INT32: 3, DType.UINT32: 4,
@@ -79,21 +84,31 @@ class Direct:
         result = None
         if prepared.result is not None:
             result = np.empty(prepared.result.shape, words.dtype)
-        digest = prepared.digest
-        answer: Any = self.group.run(work, digest, number, sim_now_ps, words, result, 0, PATIENCE_S)
-        if answer is None:
-            return result, None
-        plan = prepared.plan
-        if answer.__class__ is not tuple:
-            call = partial(self.group.run, work, digest, number, sim_now_ps, words, result)
-            answer = self._go_on(plan, number, prepared.line, call, answer)
-            if answer is None or answer == _direct.NOT_SHARED:
-                return result, None if answer is None else OUT_OF_REACH
+        digest, plan = prepared.digest, prepared.plan
+        calls: Calls = []
+        try:
+            answer: Any = self.group.run(
+                work, digest, number, sim_now_ps, words, result, 0, PATIENCE_S
+            )
+            if answer is None:
+                return result, None
+            if answer.__class__ is not tuple:
+                call = partial(self.group.run, work, digest, number, sim_now_ps, words, result)
+                answer = self._go_on(plan, call, answer)
+                if answer is None or answer == _direct.NOT_SHARED:
+                    return result, None if answer is None else OUT_OF_REACH
+                if answer == _direct.MISMATCH:
+                    calls = self._all_calls(plan, number, prepared.line)
+        except BaseException as error:  # out of step: no later call must take it for a meeting
+            self.window.give_up(alone=isinstance(error, PROVED))
+            raise
+        if calls:
+            raise _mismatch(plan, number, calls)
         return result, tuple([answer[index] for index in plan.index_of])
 
-    def _go_on(self, plan: Plan, number: int, line: str, call: Meet, answer: Any) -> Any:
-        """Deal with anything but an immediate end: waits, aborts, other calls."""
-        waited_s = PATIENCE_S
+    def _go_on(self, plan: Plan, call: Meet, answer: Any) -> Any:
+        """Deal with waits and aborts, until the call is done or cannot be."""
+        waited_s, has_looked = PATIENCE_S, False
         while answer == _direct.STALLED:
             if waited_s >= self.timeout_s - ROUNDING_S:
                 first = plan.call.ranks[self.group.missing]
@@ -105,33 +120,36 @@ class Direct:
             if missing and self.watch is not None:
                 self.watch.recorder.waits_for_frame(False)
                 self.watch.look(missing)
+                has_looked = True
             answer = call(self.group.phase, PATIENCE_S)
             waited_s += PATIENCE_S
-        if self.watch is not None and answer != _direct.ABORTED:
-            self.watch.over()
-        if answer == _direct.MISMATCH:
-            raise self._mismatch(plan, number, line)
         if answer == _direct.ABORTED:
-            if self.watch is not None:
-                self.watch.aborted(self.window.missing())
             by, run_id = self.window.aborted_by()
+            if self.watch is not None:
+                self.watch.aborted(self.window.missing(), by)
             raise PeerAborted(plan.rank, by, run_id)
+        if has_looked and self.watch is not None:
+            self.watch.over()
         return answer
 
-    def _mismatch(self, plan: Plan, number: int, line: str) -> CollectiveMismatch:
+    def _all_calls(self, plan: Plan, number: int, line: str) -> Calls:
         """All chips of the group see that calls differ, and meet again to say what each called."""
-        window, ranks = self.window, plan.call.ranks
+        window = self.window
         words = "\0".join((plan.call.text, line, str(number))).encode()[:MAX_TEXT_BYTES]
         own = window.buffer()
         own[: len(words) + 1] = np.frombuffer(words + b"\0", np.uint8)
         own[len(words)] = 1
         window.publish()
         window.wait_all(self.timeout_s)
-        calls = [_said(bytes(slot[: MAX_TEXT_BYTES + 1])) for slot in window.slots()]
-        other = next(i for i, call in enumerate(calls) if call[::2] != calls[0][::2])
-        return CollectiveMismatch(
-            plan.rank, number, ranks[0], *calls[0][:2], ranks[other], *calls[other][:2]
-        )
+        return [_said(bytes(slot[: MAX_TEXT_BYTES + 1])) for slot in window.slots()]
+
+
+def _mismatch(plan: Plan, number: int, calls: Calls) -> CollectiveMismatch:
+    ranks = plan.call.ranks
+    other = next(i for i, call in enumerate(calls) if call[::2] != calls[0][::2])
+    return CollectiveMismatch(
+        plan.rank, number, ranks[0], *calls[0][:2], ranks[other], *calls[other][:2]
+    )
 
 
 def _said(words: bytes) -> tuple[str, str, str]:

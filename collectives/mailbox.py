@@ -132,16 +132,16 @@ class Mailbox:
             patience_s = min(PATIENCE_S, timeout_s - waited_s)
             try:
                 received = receive(patience_s)
-            except PeerAborted:
+            except PeerAborted as error:
                 if self.watch is not None:
-                    self.watch.aborted(awaited)
+                    self.watch.aborted(awaited, error.peer)
                 raise
             except RecvTimeout as error:
                 waited_s += patience_s
                 if waited_s >= timeout_s:
                     raise RecvTimeout(error.rank, error.src, timeout_s, error.waiting_for) from None
             else:
-                if waited_s and self.watch is not None:
+                if self.watch is not None and waited_s:
                     self.watch.over()
                 return received
             if self.watch is not None:

@@ -78,31 +78,45 @@ class Watch:
             return
         if self._is_certain(found, statuses, buffers):
             self._suspicion = None
-            raise self._error(found, buffers)
+            raise self._error(found, statuses, buffers)
 
     def over(self) -> None:
-        """What was awaited has come."""
+        """What this chip waited for has come: the others must not count on its wait any more."""
         self._suspicion = None
         self.recorder.resume()
 
-    def aborted(self, awaited: tuple[int, ...]) -> None:
-        """Another chip has given up while this one waited: was it for a reason that holds here?
+    def aborted(self, awaited: tuple[int, ...], by: int) -> None:
+        """Chip `by` has given up while this one waited: was it for a reason that holds here?
+
+        A chip that does something else now gave up for a reason of its own.
 
         Raises:
             CollectiveMismatch, FabricHang: as `look`, without looking again: the other one has.
         """
         buffers = self.flights()
         statuses = {chip: read_status(buffer) for chip, buffer in buffers.items()}
+        if by in statuses and statuses[by].activity in (Activity.IDLE, Activity.RUNNING):
+            return
         found = verdict(statuses)
         if found is not None and self._is_hopeless(found, awaited, statuses):
-            raise self._error(found, buffers)
+            raise self._error(found, statuses, buffers)
 
-    def _error(self, found: Verdict, buffers: Mapping[int, memoryview]) -> Exception:
-        """The error for a verdict: chips that made different calls, or a hang."""
+    def _error(
+        self,
+        found: Verdict,
+        statuses: Mapping[int, ChipStatus],
+        buffers: Mapping[int, memoryview],
+    ) -> Exception:
+        """The error for a verdict: chips that made different calls, or a hang.
+
+        A chip that has ended, or is stalled, is reason enough: groups may differ in their calls.
+        """
         histories = {chip: calls_of_run(buffer) for chip, buffer in buffers.items()}
         edges, why = found
-        different = first_difference(histories, _chips_of(found) | {self.rank})
-        if different is not None:
+        lost = _chips_of(found)
+        all_wait = all(statuses[chip].activity is Activity.WAITING for chip in lost)
+        different = first_difference(histories, lost | {self.rank})
+        if all_wait and different is not None:
             number, first, other = different
             return CollectiveMismatch(
                 self.rank, number, first[0], *_call_and_line(first[1]),
@@ -175,8 +189,12 @@ def first_difference(
     """The first call of a run that is not the same on all chips: its number, and both sides.
 
     Each chip's calls are numbered from zero in a run. Only what all recorders still hold is
-    compared, and only calls of collectives (sends and receives differ from chip to chip).
+    compared, and only calls of collectives (sends and receives differ from chip to chip). Calls
+    that both chips have done were right: they were of different groups.
     """
+    under_way = {
+        chip: histories[chip][-1].number for chip in chips & histories.keys() if histories[chip]
+    }
     by_chip = {
         chip: {entry.number: entry.text for entry in histories[chip] if entry.number >= 0}
         for chip in sorted(chips & histories.keys())
@@ -189,7 +207,11 @@ def first_difference(
         calls = {c: texts[number] for c, texts in by_chip.items() if number in texts}
         first = next(iter(calls), None)
         for chip, text in calls.items():
-            if first is not None and _call_and_line(text)[0] != _call_and_line(calls[first])[0]:
+            if (
+                first is not None
+                and number in (under_way[first], under_way[chip])
+                and _call_and_line(text)[0] != _call_and_line(calls[first])[0]
+            ):
                 return number, (first, calls[first]), (chip, text)
     return None
 

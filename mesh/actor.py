@@ -60,6 +60,7 @@ class ChipHost:
         self.box = settings.box
         self.tensors: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
+        self.sim_start_ps = 0  # of the last run
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.pair: PairTransport | None = None
         self.transport: PairTransport | RoutedTransport | None = None
@@ -110,7 +111,7 @@ class ChipHost:
         self.chip.communicator.begin_run()  # first: others that see the new run see it running
         self.transport.begin_run(run_id)
         self.pair.install_heap()  # tensors are born where the other chips see them
-        sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
+        self.sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
         try:
             function: Program = self.unpickle(program)
@@ -120,13 +121,19 @@ class ChipHost:
             self.chip.communicator.end_run(error)
             self.transport.abort(run_id)
             self.free(list(range(run_id * NUMBERS_PER_RUN, next(numbers))))
-            # How far a chip came before it heard of the failure is chance: it took no time.
-            self.chip.clock.now_ps = sim_start_ps
+            self.take_back()
             is_new = self.chip.recorder.last() is not last_op
             return self._failure(error, self.chip.recorder.last_name() if is_new else "start")
         self.chip.communicator.end_run()
         traffic = self.chip.communicator.traffic
         return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
+
+    def take_back(self) -> None:
+        """The last run failed, here or on another chip: it took no simulated time.
+
+        How far a chip came before it heard of the failure, even to the end, is chance.
+        """
+        self.chip.clock.now_ps = self.sim_start_ps
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
         """Keep an array as tensor `number`; the dtype that it has on the chip.

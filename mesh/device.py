@@ -295,6 +295,8 @@ class MeshDevice:
         with self._lock:
             run_id = next(self._run_ids)
             replies = self._call_all("run", [(run_id, pickled, part, keep) for part in sent])
+            if any(isinstance(reply, Failure) for reply in replies):
+                self._call_all("take_back", [()] * self.num_chips)
         successes = [reply for reply in replies if isinstance(reply, Success)]
         results = [pickle.loads(success.pickled) for success in successes]
         failures = [reply for reply in replies if isinstance(reply, Failure)]

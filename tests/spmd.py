@@ -38,6 +38,7 @@ def endings(
     args_of_rank: Callable[[int], tuple[Any, ...]] = lambda rank: (),
     transport: str = "auto",
     faults: FaultPlan | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> list[Any]:
     """What the program returned or raised on each chip, by rank."""
     where = load_box(box) if isinstance(box, str) else box
@@ -45,7 +46,7 @@ def endings(
     try:
         for end in ends:
             end.connect([other.address for other in ends])
-        chips = [_chip(where, rank, end, faults) for rank, end in enumerate(ends)]
+        chips = [_chip(where, rank, end, faults, timeout_s) for rank, end in enumerate(ends)]
         with ThreadPoolExecutor(where.num_chips) as pool:
             futures = [
                 pool.submit(_guarded, ends[rank], program, chip, args_of_rank(rank))
@@ -72,10 +73,12 @@ def _open(
     return RoutedTransport(inner, box, faults, is_numbered=False)
 
 
-def _chip(box: Box, rank: int, transport: Any, faults: FaultPlan | None) -> MeshChip:
+def _chip(
+    box: Box, rank: int, transport: Any, faults: FaultPlan | None, timeout_s: float
+) -> MeshChip:
     chip = MeshChip.open(box.product, rank=rank)
     chip.box = box
-    chip.communicator = Communicator(box, rank, transport, TIMEOUT_S, faults)
+    chip.communicator = Communicator(box, rank, transport, timeout_s, faults)
     return chip
 
 

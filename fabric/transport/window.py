@@ -119,6 +119,19 @@ class Window:
         by = self._own.aborted_by(self._own.run_id)
         return (-1 if by is None else by), self._own.run_id
 
+    def give_up(self, alone: bool = False) -> None:
+        """Abort the run: this chip has published what it will not go on with.
+
+        Args:
+            alone: only for this chip, not for all members: they will come to it themselves.
+        """
+        run_id, rank = self._own.run_id, self.group[self.index]
+        segments = (self._own,) if alone else self._segments
+        for segment in segments:
+            segment.mark_aborted(run_id, rank)
+        for segment in segments:
+            segment.wake_all()
+
     def layout(self) -> WindowLayout:
         """The places in memory that this window is made of."""
         return WindowLayout(

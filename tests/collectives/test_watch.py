@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from meshtwin.collectives.errors import CollectiveMismatch
-from meshtwin.fabric.errors import FabricHang
+from meshtwin.collectives.errors import CollectiveMismatch, CollectiveTimeout
+from meshtwin.fabric.errors import FabricHang, PeerAborted
 from meshtwin.mesh.program import MeshChip
 
 from ..spmd import endings, run_spmd
@@ -110,3 +110,70 @@ def test_a_hang_in_an_earlier_run_does_not_reach_into_the_next() -> None:
         return float(chip.all_reduce(x).to_numpy()[0])
 
     assert run_spmd("quietbox2", program) == [4.0] * 4
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_wait_that_is_over_is_no_part_of_a_hang(transport: str) -> None:
+    def program(chip: MeshChip) -> None:
+        x = chip.tensor(np.ones(1, np.float32))
+        if chip.rank == 0:
+            time.sleep(0.4)
+        chip.all_reduce(x)  # all but chip 0 wait for it, and it ends its program
+        if chip.rank == 1:
+            chip.recv(2)
+        if chip.rank == 2:
+            time.sleep(1.0)
+            chip.send(x, 1)
+        if chip.rank == 3:
+            time.sleep(0.5)
+            raise ValueError("of its own")
+
+    ends = endings("quietbox2", program, transport=transport)
+    assert [type(end) for end in ends] == [type(None), PeerAborted, type(None), ValueError]
+
+
+@pytest.mark.parametrize("axis", [None, 1])
+def test_groups_that_differ_in_their_calls_are_not_blamed_for_a_chip_that_ended(
+    axis: int | None,
+) -> None:
+    def program(chip: MeshChip) -> None:
+        x = chip.tensor(np.ones(1, np.float32))
+        if axis is None:
+            chip.all_reduce(x, axis=(0, 1) if chip.rank < 2 else (2, 3))
+        elif chip.rank < 2:
+            chip.all_reduce(x, axis=axis)
+        if chip.rank:
+            chip.barrier()
+
+    for text in texts_of(FabricHang, endings("quietbox2", program)[1:]):
+        assert "chip 0 has ended its program" in text
+
+
+@pytest.mark.parametrize("size", [100, 100_000])
+def test_a_chip_that_comes_after_the_limit_gets_no_half_done_result(size: int) -> None:
+    def program(chip: MeshChip) -> type[BaseException] | set[float]:
+        x = chip.tensor(np.full(size, 1.0 + chip.rank, np.float32))
+        if chip.rank == 1:
+            time.sleep(2.0)
+        try:
+            return set(chip.all_reduce(x).to_numpy().tolist())
+        except CollectiveTimeout:
+            with pytest.raises(PeerAborted):
+                chip.all_reduce(x)
+            time.sleep(2.0)
+            return CollectiveTimeout
+        except PeerAborted:
+            return PeerAborted
+
+    assert endings("p300", program, timeout_s=1.0) == [CollectiveTimeout, PeerAborted]
+
+
+def test_a_call_that_was_given_up_meets_no_later_call() -> None:
+    def program(chip: MeshChip) -> None:
+        x = chip.tensor(np.full(1, chip.rank, np.float32))
+        with pytest.raises((FabricHang, CollectiveMismatch)):
+            chip.all_reduce(x, axis=1 if chip.rank in (0, 3) else 0)
+        with pytest.raises((PeerAborted, FabricHang, CollectiveMismatch)):
+            chip.all_reduce(x, axis=1)
+
+    assert endings("quietbox2", program) == [None] * 4

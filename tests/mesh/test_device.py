@@ -491,6 +491,22 @@ def test_a_failed_run_takes_no_simulated_time(ray_session: None) -> None:
     assert clocks[0] == clocks[1]
 
 
+def test_a_failed_run_takes_no_simulated_time_on_chips_that_came_to_its_end(
+    quietbox2_mesh: MeshDevice, ones: MeshTensor
+) -> None:
+    def program(chip: MeshChip, x: Any, fails: bool) -> int:
+        if fails:
+            chip.all_reduce(x)
+        if fails and chip.rank == 1:
+            raise Sour(1)
+        return chip.clock.now_ps
+
+    before = quietbox2_mesh.run(program, ones, False)
+    with pytest.raises(Sour):
+        quietbox2_mesh.run(program, ones, True)
+    assert quietbox2_mesh.run(program, ones, False) == before
+
+
 def test_a_program_that_exits_ends_no_chip(quietbox2_mesh: MeshDevice, ones: MeshTensor) -> None:
     with pytest.raises(ProgramError, match="chip 1: SystemExit after op start"):
         quietbox2_mesh.run(lambda chip, x: sys.exit(3) if chip.rank == 1 else x, ones)
