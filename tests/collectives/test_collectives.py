@@ -417,3 +417,12 @@ def test_a_farther_chip_gets_a_message_later_in_simulated_time() -> None:
     near, far = (run_spmd("loudbox", partial(program, far=far))[far] for far in (1, 7))
     hop_ps = load_box("loudbox").link.hop_latency_ps
     assert far - near >= hop_ps
+
+
+def test_a_chip_alone_has_nobody_to_send_to_or_receive_from() -> None:
+    def program(chip: MeshChip) -> None:
+        for call in (lambda: chip.send(chip.tensor(np.ones(1, np.float32)), 0), chip.recv):
+            with pytest.raises(CollectiveError, match="other than itself"):
+                call()
+
+    run_spmd("p150", program)
