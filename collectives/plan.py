@@ -1,11 +1,11 @@
 """One collective call, planned once: its schedule, the cut of its tensor, its simulated time."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from ..fabric.topology import Box
-from .algorithm import Algorithm
+from .algorithm import Algorithm, algorithms
 from .call import Call
 from .costs import costs_of
 from .cut import Region, Shape, split_sizes, whole
@@ -223,6 +223,9 @@ def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
             call.operation.label,
             "it adds to what was copied, so a wire dtype would round in an order of its own",
         )
+    if call.algorithm == algorithm.name and algorithms().get(algorithm.name) is not algorithm:
+        # Of a user's own, the name says little: chips must not mix the steps of two.
+        call = replace(call, algorithm=f"{algorithm.name} (steps {schedule.fingerprint})")
     return Plan(call, box, order, order.index(rank), schedule)
 
 

@@ -97,6 +97,8 @@ class PointToPoint:
         self.recorder.enter(words, -1, chip.clock.now_ps)
         try:
             if src is None:
+                if not self.mailbox.others:
+                    self._check(chip.rank, chip.rank, "receive from")
                 header, payload = self.mailbox.receive_any(SEND, received, self.timeout_s)
             else:
                 self._check(chip.rank, src, "receive from")

@@ -10,6 +10,7 @@ paper in which order each chunk was added, so that a direct execution in shared 
 that very order and give the same bits.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -97,6 +98,13 @@ class Schedule:
         for number, steps in enumerate(self.rounds):
             self._apply(state, steps, number)
         return tuple(self._end(state, position) for position in range(self.num_ranks))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """8 hex digits that differ where the rounds differ."""
+        rounds = [[(s.src, s.dst, s.chunk, s.kind.value) for s in steps] for steps in self.rounds]
+        words = repr((self.num_chunks, rounds)).encode()
+        return hashlib.blake2b(words, digest_size=4).hexdigest()
 
     @cached_property
     def adds_to_copies(self) -> bool:

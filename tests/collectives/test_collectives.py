@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.tensor import decode, encode
-from meshtwin.collectives.algorithm import Layout, algorithm, algorithms
+from meshtwin.collectives.algorithm import Algorithm, Layout, Team, algorithm, algorithms
 from meshtwin.collectives.call import Call
 from meshtwin.collectives.choose import plan_of
 from meshtwin.collectives.errors import (
@@ -27,7 +27,7 @@ from meshtwin.collectives.schedule import Step, StepKind
 from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.program import MeshChip
 
-from ..spmd import run_spmd
+from ..spmd import endings, run_spmd
 from .oracle import expected
 
 BOXES = ("p150", "p300", "quietbox2", "loudbox")
@@ -417,3 +417,31 @@ def test_a_farther_chip_gets_a_message_later_in_simulated_time() -> None:
     near, far = (run_spmd("loudbox", partial(program, far=far))[far] for far in (1, 7))
     hop_ps = load_box("loudbox").link.hop_latency_ps
     assert far - near >= hop_ps
+
+
+def test_a_chip_alone_has_nobody_to_send_to_or_receive_from() -> None:
+    def program(chip: MeshChip) -> None:
+        for call in (lambda: chip.send(chip.tensor(np.ones(1, np.float32)), 0), chip.recv):
+            with pytest.raises(CollectiveError, match="other than itself"):
+                call()
+
+    run_spmd("p150", program)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_algorithms_of_one_name_and_different_steps_are_a_mismatch(transport: str) -> None:
+    def star(way: int) -> Algorithm:
+        @algorithm("star", Layout.RANK, Operation.BROADCAST)
+        def planned(operation: Operation, team: Team, root: int) -> Any:
+            dsts = [dst for dst in range(team.num_ranks) if dst != root]
+            return [[Step(root, dst, 0, StepKind.COPY)] for dst in dsts[::way]]
+
+        return planned
+
+    def program(chip: MeshChip) -> None:
+        x = chip.tensor(np.ones(4, np.float32))
+        chip.broadcast(x, algorithm=star(1))
+        chip.broadcast(x, algorithm=star(-1 if chip.rank == 1 else 1))
+
+    ends = endings("quietbox2", program, transport=transport)
+    assert [type(end) for end in ends] == [CollectiveMismatch] * 4
