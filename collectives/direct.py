@@ -146,7 +146,8 @@ class Direct:
 
 def _mismatch(plan: Plan, number: int, calls: Calls) -> CollectiveMismatch:
     ranks = plan.call.ranks
-    other = next(i for i, call in enumerate(calls) if call[::2] != calls[0][::2])
+    others = (i for i, call in enumerate(calls) if call[::2] != calls[0][::2])
+    other = next(others, len(calls) - 1)  # texts that differ beyond MAX_TEXT_BYTES
     return CollectiveMismatch(
         plan.rank, number, ranks[0], *calls[0][:2], ranks[other], *calls[other][:2]
     )

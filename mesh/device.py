@@ -362,8 +362,10 @@ class MeshDevice:
             self._check_open()
             actors = self._chips.actors
             try:
-                if self._dropped:
-                    dropped, self._dropped = self._dropped, []
+                dropped = []
+                while self._dropped:  # finalizers of other threads may go on to add
+                    dropped.append(self._dropped.pop())
+                if dropped:
                     for actor in actors:
                         actor.free.remote(dropped)
                 calls = zip(actors, args, strict=True)
