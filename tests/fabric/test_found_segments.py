@@ -1,5 +1,6 @@
 """Chips of other processes are found by the memory that they hold, and forgotten with it."""
 
+import gc
 import os
 import pickle
 import subprocess
@@ -21,6 +22,12 @@ end = open_transport(1, 2, "shared_memory")
 print(pickle.dumps(end.address.segment).hex(), flush=True)
 input()
 """
+
+
+@pytest.fixture(autouse=True)
+def garbage_is_gone() -> None:
+    """Memory of chips that other tests have closed, in threads of this process."""
+    gc.collect()
 
 
 def meshes_of(pid: int) -> list[FoundMesh]:
