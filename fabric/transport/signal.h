@@ -12,8 +12,9 @@
  *
  * Waiting: first give the processor away (sched_yield) and look again, up to MAX_YIELDS times:
  * on a quiet machine the word comes in a few microseconds. On a busy one each yield can cost a
- * time slice, so a wait with a yield longer than SLOW_NS makes the next CALM_WAITS waits of the
- * thread sleep at once. Sleeps last at most SLICE_NS, then Python's signals are looked at.
+ * time slice, so a wait with a yield longer than SLOW_NS makes the next waits of the thread sleep at
+ * once: MIN_CALM of them, and twice as many each time that a yield is slow again, up to MAX_CALM. One
+ * hiccup of a quiet machine so costs little, and a busy one is soon left in peace. Sleeps last at most SLICE_NS, then Python's signals are looked at.
  */
 
 #ifndef MESHTWIN_SIGNAL_H
@@ -34,7 +35,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CELL_BYTES = 16, MAX_YIELDS = 200, CALM_WAITS = 256 };
+enum { CELL_BYTES = 16, MAX_YIELDS = 200, MIN_CALM = 4, MAX_CALM = 512 };
 #define SLOW_NS 200000LL
 #define SLICE_NS 50000000LL
 
@@ -46,7 +47,7 @@ typedef struct {
 
 enum Outcome { REACHED, TIMED_OUT, ABORTED, LOOK_AT_SIGNALS };
 
-static __thread int waits_without_yield = 0;
+static __thread int waits_without_yield = 0, calm = MIN_CALM;
 
 /* ------------------------------------------------------------------ cells */
 
@@ -87,7 +88,10 @@ typedef struct {
 } Patience;
 
 static inline Patience patience(void) {
+    static __thread int quick_waits = 0;
     Patience p = {0, waits_without_yield == 0};
+    quick_waits = p.may_yield ? quick_waits + 1 : 0; /* in a row, since the last slow one */
+    if (quick_waits > MAX_CALM && calm > MIN_CALM) calm = MIN_CALM;
     if (waits_without_yield > 0) waits_without_yield--;
     return p;
 }
@@ -99,7 +103,8 @@ static inline int yielded(Patience *p) {
         int64_t before = now_ns();
         sched_yield();
         if (now_ns() - before < SLOW_NS) return 1;
-        waits_without_yield = CALM_WAITS;
+        waits_without_yield = calm;
+        calm = calm < MAX_CALM ? 2 * calm : MAX_CALM;
     }
     p->may_yield = 0;
     return 0;
