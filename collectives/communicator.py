@@ -87,7 +87,7 @@ class Communicator:
             if faults is not None:
                 self._faulty = Faulty(box, rank, faults, self._stall, die or _cannot_die)
             self._step_by_step = StepByStep(self._mailbox, timeout_s, self._counters, self._faulty)
-            self.point_to_point = PointToPoint(
+            self._point_to_point = PointToPoint(
                 box,
                 self._mailbox,
                 transport.recorder,
@@ -107,7 +107,7 @@ class Communicator:
             self._mailbox.begin_run()
             if self._faulty is not None:
                 self._faulty.begin_run()
-            self.point_to_point.begin_run()
+            self._point_to_point.begin_run()
 
     def end_run(self, error: BaseException | None = None) -> None:
         """The program of this run has ended on this chip, or raised.
@@ -129,7 +129,21 @@ class Communicator:
     @property
     def traffic(self) -> Traffic:
         """What was sent and received point to point in this run."""
-        return Traffic() if self.transport is None else self.point_to_point.traffic
+        return Traffic() if self.transport is None else self._point_to_point.traffic
+
+    @property
+    def point_to_point(self) -> PointToPoint:
+        """Sends and receives.
+
+        Raises:
+            CollectiveError: in plan mode: a receiver knows the shape only from what comes.
+        """
+        if self.transport is None:
+            raise CollectiveError(
+                "send and recv need other chips, which plan mode does not have; a collective "
+                "(broadcast, say) is planned without them"
+            )
+        return self._point_to_point
 
     def call(self, chip: Chip, request: Request, x: Tensor) -> Tensor | None:
         """Take part in one collective with `x`; the result, on this chip, if it gets one.

@@ -5,6 +5,7 @@ step-by-step execution. Every chip sees every call before it uses a byte of anot
 direct.c for how the chips meet.
 """
 
+import warnings
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -29,6 +30,13 @@ try:
 
     COMPILED = True
 except ImportError:
+    warnings.warn(
+        "meshtwin runs without its compiled collectives (meshtwin.collectives._direct): they go as "
+        "messages, with the same values and simulated times, but much slower. Install gcc or "
+        "clang, then reinstall meshtwin.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
     COMPILED = False
 
 SMALL_BYTES = 1 << 14
@@ -63,7 +71,7 @@ OUT_OF_REACH: Entries = ()
 class Direct:
     """Executes plans through the window of one group of chips on one host."""
 
-    def __init__(self, window: Window, timeout_s: float, watch: Watch | None) -> None:
+    def __init__(self, window: Window, timeout_s: float, watch: Watch) -> None:
         self.window, self.timeout_s, self.watch = window, timeout_s, watch
         self.group = _direct.Group(*window.layout())
 
@@ -117,7 +125,7 @@ class Direct:
             if self.window.interrupt is not None:
                 self.window.interrupt()
             missing = self.window.missing()
-            if missing and self.watch is not None:
+            if missing:
                 self.watch.recorder.waits_for_frame(False)
                 self.watch.look(missing)
                 has_looked = True
@@ -125,10 +133,9 @@ class Direct:
             waited_s += PATIENCE_S
         if answer == _direct.ABORTED:
             by, run_id = self.window.aborted_by()
-            if self.watch is not None:
-                self.watch.aborted(self.window.missing(), by)
+            self.watch.aborted(self.window.missing(), by)
             raise PeerAborted(plan.rank, by, run_id)
-        if has_looked and self.watch is not None:
+        if has_looked:
             self.watch.over()
         return answer
 

@@ -141,7 +141,7 @@ class StepByStep:
         themselves what is wrong.
         """
         mail, ranks = self.mailbox, plan.call.ranks
-        with suppress(RecvTimeout, PeerAborted, FabricHang):
+        with suppress(RecvTimeout, PeerAborted, FabricHang, CollectiveMismatch):
             if mail.rank == ranks[0]:
                 for src in ranks[1:]:
                     mail.receive(src, SEEN, tag, 0, TOGETHER_S)
@@ -159,7 +159,8 @@ class StepByStep:
         call, kind = plan.call, (plan.call.wire if plan.call.rounds_on_wire else plan.call.dtype)
         assert kind is not None
         for number, turn in enumerate(turns(plan)):
-            for (dst, sent), passage in zip(turn.sends, passages, strict=False):
+            for dst, sent in turn.sends:
+                passage = next(passages)  # one for each message: both follow the schedule
                 wire = [to_wire(chunks[chunk], call) for chunk in sent]
                 whole = wire[0] if len(wire) == 1 else np.concatenate(wire)
                 self.mailbox.send(plan.order[dst], CHUNKS, tag, number, {}, whole, passage)

@@ -27,7 +27,7 @@ class Mailbox:
     """Sends and receives frames of a kind and number; what comes early is kept."""
 
     def __init__(
-        self, transport: Transport, num_chips: int, watch: Watch | None, recorder: FlightRecorder
+        self, transport: Transport, num_chips: int, watch: Watch, recorder: FlightRecorder
     ) -> None:
         self.transport, self.watch, self.recorder = transport, watch, recorder
         self.others = tuple(chip for chip in range(num_chips) if chip != transport.rank)
@@ -133,17 +133,15 @@ class Mailbox:
             try:
                 received = receive(patience_s)
             except PeerAborted as error:
-                if self.watch is not None:
-                    self.watch.aborted(awaited, error.peer)
+                self.watch.aborted(awaited, error.peer)
                 raise
             except RecvTimeout as error:
                 waited_s += patience_s
                 if waited_s >= timeout_s:
                     raise RecvTimeout(error.rank, error.src, timeout_s, error.waiting_for) from None
             else:
-                if self.watch is not None and waited_s:
+                if waited_s:
                     self.watch.over()
                 return received
-            if self.watch is not None:
-                self.recorder.waits_for_frame(True)
-                self.watch.look(awaited, any_of=len(awaited) > 1)
+            self.recorder.waits_for_frame(True)
+            self.watch.look(awaited, any_of=len(awaited) > 1)

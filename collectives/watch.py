@@ -40,14 +40,14 @@ Flights = Callable[[], Mapping[int, memoryview]]
 """The flight recorders of the chips that are in this run and on this host, by rank."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Suspicion:
     """A verdict, and what the chips of its proof looked like when it was first seen."""
 
     calls: dict[int, int]  # the running number of the call that each chip is in
     since: dict[int, int]
     looks: dict[int, int]
-    own_looks: list[None]  # one each time that it was certain
+    times_certain: int = 0
 
 
 class Watch:
@@ -56,7 +56,6 @@ class Watch:
     def __init__(self, rank: int, recorder: FlightRecorder, flights: Flights) -> None:
         self.rank, self.recorder, self.flights = rank, recorder, flights
         self._suspicion: _Suspicion | None = None
-        self._last_call = -1
 
     def look(self, awaited: tuple[int, ...], any_of: bool = False) -> None:
         """Say whom this chip waits for, and see whether it waits in vain.
@@ -164,7 +163,7 @@ class Watch:
         since = {chip: statuses[chip].since for chip in chips}
         known = self._suspicion
         if known is None or known.calls != calls:
-            self._suspicion = _Suspicion(calls, since, dict.fromkeys(chips, 0), [])
+            self._suspicion = _Suspicion(calls, since, dict.fromkeys(chips, 0))
             return False
         for chip in chips:
             if known.since[chip] != since[chip]:
@@ -174,8 +173,8 @@ class Watch:
             looks >= LOOKS or statuses[chip].activity is not Activity.WAITING
             for chip, looks in known.looks.items()
         ):
-            known.own_looks.append(None)
-        return len(known.own_looks) > GRACE_LOOKS
+            known.times_certain += 1
+        return known.times_certain > GRACE_LOOKS
 
 
 def _chips_of(found: Verdict) -> set[int]:
@@ -237,6 +236,6 @@ def _last_calls(histories: Mapping[int, list[FlightEntry]]) -> str:
     """The last calls of each chip, for the end of an error's text."""
     lines = []
     for chip, entries in sorted(histories.items()):
-        shown = [f"#{e.number} {e.text} ({e.state.name.lower()})" for e in entries[-MOST_SHOWN:]]
+        shown = [f"#{e.number} {e.text}" for e in entries[-MOST_SHOWN:]]
         lines.append(f"\n  last calls of chip {chip}: " + ("; ".join(shown) or "none"))
     return "".join(lines)

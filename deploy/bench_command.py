@@ -17,7 +17,7 @@ from ..collectives.bench import COLLECTIVES, REDUCTIONS, Row, sizes
 from ..collectives.choose import AUTO
 from ..collectives.errors import CollectiveError
 from ..collectives.reduce_op import ReduceOp
-from ..mesh.device import open_mesh
+from ..mesh.device import TRANSPORTS, open_mesh
 from . import arguments
 from .bench_run import Trial, group_size, measure
 from .bench_table import CSV_COLUMNS, csv_line, header, line, values
@@ -123,9 +123,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--csv", action="store_true", help="print CSV, a line a size")
     command.add_argument("--address", help="a Ray cluster (auto, host:port); default: a local Ray")
-    command.add_argument(
-        "--transport", choices=("auto", "shared_memory", "zeromq"), default="auto", help="(auto)"
-    )
+    command.add_argument("--transport", choices=TRANSPORTS, default="auto", help="(auto)")
     command.set_defaults(run=run, misuse=command.error)
 
 

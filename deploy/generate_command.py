@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ..chip.dtype import DType
 from ..fabric.topology import load_box
-from ..mesh.device import open_mesh
+from ..mesh.device import TRANSPORTS, open_mesh
 from ..models.config import LlamaConfig
 from ..models.errors import ContextOverflow, TokenError
 from ..models.generator import Generator
@@ -71,7 +71,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument("--address", help="a Ray cluster (auto, host:port); default: a local Ray")
     command.add_argument(
         "--transport",
-        choices=("auto", "shared_memory", "zeromq"),
+        choices=TRANSPORTS,
         default="auto",
         help="between chips (auto: shared memory on a host, ZeroMQ between hosts)",
     )

@@ -189,7 +189,7 @@ class ChipHost:
         self.objects.clear()
         if self.transport is not None:
             self.transport.close()
-            self.transport = None
+            self.transport = self.pair = None
 
     def _resolve(self, leaf: Any) -> Any:
         if isinstance(leaf, TensorRef):

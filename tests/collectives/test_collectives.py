@@ -374,6 +374,8 @@ def test_a_plan_has_the_times_of_a_run() -> None:
     result = chip.all_reduce(chip.tensor(arrays[0], DType.BFLOAT16))
     assert result.storage is None
     assert chip.clock.now_ps == sim_ps
+    with pytest.raises(CollectiveError, match="which plan mode does not have"):
+        chip.send(result, dst=1)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
