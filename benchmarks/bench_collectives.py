@@ -43,8 +43,11 @@ COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter")
 SIZES = {4: (4 << 10, 256 << 10, 4 << 20, 64 << 20), 32: (4 << 10, 256 << 10, 4 << 20)}
 MPIRUN = "mpirun --oversubscribe --bind-to none --mca mpi_yield_when_idle 1"
 LIMIT_S = 300.0
-FEW_RANKS, SMALL_BYTES, SMALL_ITERATIONS = 4, 256 << 10, 200
-"""Short calls: enough of them in a row that waking the ranks up counts for little."""
+FEW_RANKS = 4
+SMALL_BYTES, SMALL_ITERATIONS, SMALL_WARMUP = 8 << 10, 1000, 100
+MIDDLE_BYTES, MIDDLE_ITERATIONS = 256 << 10, 200
+"""Short calls: enough of them in a row that waking the ranks up counts for little. For the small
+ones the numbers of the OSU micro-benchmarks (COLL_LOOP_SMALL, COLL_SKIP_SMALL)."""
 
 
 class NotAvailable(Exception):
@@ -62,14 +65,16 @@ class Case:
     @property
     def iterations(self) -> int:
         """Calls in a loop."""
-        if self.num_ranks <= FEW_RANKS and self.size <= SMALL_BYTES:
+        if self.size <= SMALL_BYTES:
             return SMALL_ITERATIONS
+        if self.size <= MIDDLE_BYTES and self.num_ranks <= FEW_RANKS:
+            return MIDDLE_ITERATIONS
         return default_iterations(self.size, self.num_ranks)
 
     @property
     def warmup(self) -> int:
         """Calls before it."""
-        return min(5, self.iterations)
+        return SMALL_WARMUP if self.size <= SMALL_BYTES else min(5, self.iterations)
 
 
 class Contender(Protocol):
