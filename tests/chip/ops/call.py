@@ -1,7 +1,7 @@
 """A call of an op as a value: what goes in, how it is called, and what must come out.
 
-Each family of ops has a file in `calls/` with `CALLS`: a Hypothesis strategy of calls by op name (the
-name of the method of `Chip`). test_every_op.py runs them all.
+Each family of ops has a file in `calls/` with `CALLS`: a Hypothesis strategy of calls by op name
+(the name of the method of `Chip`). test_every_op.py runs them all.
 """
 
 from collections.abc import Callable, Sequence
