@@ -81,8 +81,8 @@ class Generator:
         folder: a Hugging Face folder of a Llama-like model.
         dtype: of weights and activations, float32 or bfloat16; None takes bfloat16 unless the
             checkpoint is float32.
-        compute: what the linear layers are computed with; None: whole operands (EXACT) in float32,
-            else what the chip's software chooses (bfloat16: HiFi2).
+        compute: what the linear layers are computed with; None: whole operands, which is EXACT in
+            float32 and HiFi4 in bfloat16.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
         DTypeError: the dtype is another one.
