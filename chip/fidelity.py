@@ -51,6 +51,20 @@ def operands(fidelity: Fidelity, in0: Array, in1: Array) -> tuple[tuple[Array, A
     return ((whole(in0, "b"), whole(in1, "a")),)
 
 
+def attention_operands(
+    fidelity: Fidelity, q: Array, k: Array, v: Array
+) -> tuple[Array, Array, Array]:
+    """q, k and v of attention, masked: q is in0 of q.k^T, v is in1 of p.v, each in one product.
+
+    The probabilities p (in0) are float32 within the kernel and stay whole, and HiFi3, a sum of two
+    products, is taken as HiFi4: see docs/numerics.md.
+    """
+    chosen = Fidelity.HIFI4 if fidelity is Fidelity.HIFI3 else fidelity
+    ((in0, keys),) = operands(chosen, q, k)
+    ((_, values),) = operands(chosen, q, v)
+    return in0, keys, values
+
+
 def upper(x: Array, side: Side) -> Array:
     """The bits that phase 0 sees: sign, exponent and 4 (a) or 6 (b) bits of the fraction."""
     return _mask(x, UPPER[side])

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from meshtwin.chip.compute_config import Fidelity
 from meshtwin.chip.dtype import DType
-from meshtwin.chip.fidelity import Side, lower, operands, upper, whole
+from meshtwin.chip.fidelity import Side, attention_operands, lower, operands, upper, whole
 from meshtwin.chip.tensor import Array, decode, encode
 
 from .bits import ACTIVATION_BITS, TF32_ACTIVATION_BITS, TF32_WEIGHT_BITS, WEIGHT_BITS, kept
@@ -131,6 +131,19 @@ def test_hifi3_lacks_only_the_product_of_the_lower_parts(x: Array, y: Array) -> 
 
     missing = value(lower(words(x), "b")) * value(lower(words(y), "a"))
     np.testing.assert_array_equal(total(Fidelity.HIFI4) - missing, total(Fidelity.HIFI3))
+
+
+def test_attention_masks_queries_as_activations_and_keys_and_values_as_weights() -> None:
+    q, k, v = (words(np.full(4, 1 + 127 / 128) * 2.0**power) for power in range(3))
+    for fidelity in Fidelity:
+        in0, keys, values = attention_operands(fidelity, q, k, v)
+        if fidelity in (Fidelity.LOFI, Fidelity.HIFI2):
+            np.testing.assert_array_equal(in0, upper(q, "b"))
+        else:
+            assert in0 is q
+        for masked, plain in ((keys, k), (values, v)):
+            expected = upper(plain, "a") if fidelity is Fidelity.LOFI else plain
+            np.testing.assert_array_equal(masked, expected)
 
 
 def test_infinity_and_nan_have_no_lower_part() -> None:
