@@ -15,6 +15,7 @@ Rounding = Literal["nearest_even", "packer"]
 Accumulate = Literal["float32", "bfloat16"]
 Specials = Literal["ieee", "chip"]
 
+_LONG_FRACTIONS = frozenset({"float32", "tf32", "float16"})  # more bits than two phases take
 _CHOICES = {"rounding": Rounding, "accumulate": Accumulate, "specials": Specials}
 
 
@@ -120,8 +121,8 @@ class ComputeConfig:
     def default(cls, op: str, *dtypes: DType | str) -> "ComputeConfig":
         """What ttnn 0.81.1 chooses on Blackhole for an op of these input formats.
 
-        Formats that were not recorded take the entry of the same first input (with float32 among
-        them: that of float32), else the first entry of the op: the rule is inferred.
+        Formats that were not recorded take the entry of the same first input (with float32, tf32
+        or float16 among them: that of float32), else the first entry: the rule is inferred.
 
         Raises:
             InvalidArgument: nothing is known of the op; the nearest one is named.
@@ -155,7 +156,7 @@ def _default(op: str, dtypes: tuple[str, ...]) -> ComputeConfig:
         if inputs == dtypes:
             return config
     for inputs, config in entries:
-        if "float32" in dtypes and "float32" in inputs:
+        if "float32" in inputs and not _LONG_FRACTIONS.isdisjoint(dtypes):
             return config
     for inputs, config in entries:
         if inputs[:1] == dtypes[:1]:

@@ -72,7 +72,7 @@ def upper(x: Array, side: Side) -> Array:
 
 def whole(x: Array, side: Side) -> Array:
     """The bits that the phases see together: a word as it is; of float32 9 (a) or 10 (b) bits."""
-    return x if x.dtype == np.uint16 else _mask(x, WHOLE[side])
+    return _mask(x, WHOLE[side]) if x.dtype == np.float32 else x
 
 
 def lower(x: Array, side: Side) -> Array:

@@ -68,6 +68,7 @@ def test_a_config_that_no_chip_has_is_refused(wrong: dict[str, object], text: st
         ("exp", ("bfloat16",), "HiFi4", False, False),
         # not recorded:
         ("matmul", ("bfloat16", "float32"), "HiFi4", True, False),
+        ("matmul", ("float16", "float16"), "HiFi4", True, False),
         ("matmul", ("bfp8_b", "bfloat16"), "LoFi", False, False),
         ("matmul", ("int32", "int32"), "HiFi2", False, False),
     ],
