@@ -57,7 +57,9 @@ def _product_plan(
 
 
 @quietly
-def _modelled(config: ComputeConfig, in0: Array, in1: Array, product: Product) -> Floats:
+def _modelled(
+    config: ComputeConfig, in0: Array, in1: Array, product: Product, bias: Floats | None = None
+) -> Floats:
     """The float32 sums of in0 [..., M, K] x in1 [..., K, N], in all that a config can ask for."""
     if config.specials == "chip":
         in0, in1 = special.flush(in0), special.flush(in1)
@@ -69,7 +71,9 @@ def _modelled(config: ComputeConfig, in0: Array, in1: Array, product: Product) -
         return terms[0] if len(terms) == 1 else terms[0] + terms[1]
 
     sums = summed(part, in0.shape[-1], config)
-    return _saturated(config, in0, in1, sums) if config.specials == "chip" else sums
+    if config.specials == "chip":
+        sums = _saturated(config, in0, in1, sums)
+    return sums if bias is None else sums + bias
 
 
 def _saturated(config: ComputeConfig, in0: Array, in1: Array, sums: Floats) -> Floats:
@@ -146,9 +150,7 @@ def _linear_values(
         out = np.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
         _multiply(*pairs[0], wide_bias, out)
         return out
-    sums = _modelled(config, x, weight.T, _linear_product)
-    if wide_bias is not None:
-        sums = sums + wide_bias
+    sums = _modelled(config, x, weight.T, _linear_product, wide_bias)
     return rounded(sums, x, config.rounding)
 
 

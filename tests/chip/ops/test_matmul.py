@@ -100,6 +100,15 @@ def test_a_bias_is_added_whole_and_before_the_rounding(fidelity: Fidelity) -> No
     np.testing.assert_array_equal(value(wide)[1], [40 + 2.0**-10, 40 + 255 / 128, 0])
 
 
+@fidelities
+def test_overflow_is_infinite_and_nobody_is_warned(fidelity: Fidelity) -> None:
+    chip = Chip.open("p150")
+    x, weight = put(chip, np.full((1, 2), 2.0**64), "float32"), put(chip, np.full((1, 2), 2.0**64))
+    bias = put(chip, np.array([-np.inf]))
+    assert chip.linear(x, weight, None, ComputeConfig(fidelity)).to_float32() == np.inf
+    assert np.isnan(chip.linear(x, weight, bias, ComputeConfig(fidelity)).to_float32())
+
+
 def test_without_a_config_the_formats_choose() -> None:
     chip = Chip.open("p150")
     odd = 1 + 2.0**-7  # the last bit of bfloat16
