@@ -56,6 +56,7 @@ def measured_rows() -> list[Row]:
     return [_row(fields) for fields in csv.DictReader(text.splitlines())]
 
 
+@cache
 def predict(row: Row) -> float:
     """What the model says of a row, in its unit."""
     noc = _noc(row.arch)

@@ -45,6 +45,7 @@ class Noc:
             transactions: issued one after the other, with one barrier after the last.
         Raises:
             NoSuchCore: no usable core is there; the nearest one is named.
+            InvalidArgument: it would be a DRAM port that starts it, or a number is under 1.
         """
         return self._unicast("read", src, dst, num_bytes, transactions, noc)
 
@@ -63,10 +64,11 @@ class Noc:
             rectangle: its top left and bottom right corner, both inside.
         Raises:
             NoSuchCore: no usable core is at src.
-            InvalidArgument: the corners are in the wrong order, or no Tensix core is inside.
+            InvalidArgument: the corners are in the wrong order, no Tensix core is inside, or src
+                is a DRAM port.
         """
         _check(num_bytes, transactions)
-        self.floorplan.usable(src)
+        _check_initiator("multicast", self.floorplan.usable(src))
         dsts = self._receivers(rectangle)
         links, depth = multicast_tree(self.grid, noc, src, *rectangle)
         hops = max(round_trip_hops(self.grid, src, dst) for dst in dsts)
@@ -103,8 +105,7 @@ class Noc:
         ends = self.floorplan.usable(src), self.floorplan.usable(dst)
         is_read, is_dram = what == "read", any(end.kind is CoreKind.DRAM for end in ends)
         initiator = ends[1] if is_read else ends[0]
-        if initiator.kind is CoreKind.DRAM:
-            raise InvalidArgument(f"the DRAM port {initiator.noc0} starts no {what}: a core must")
+        _check_initiator(what, initiator)
         costs = self.costs
         rate = costs.link_bytes_per_clock
         if is_dram:
@@ -167,6 +168,11 @@ def traffic(transfers: Iterable[Transfer]) -> dict[Link, int]:
         for link in transfer.route:
             loads[link] = loads.get(link, 0) + transfer.num_bytes
     return loads
+
+
+def _check_initiator(what: str, core: Core) -> None:
+    if core.kind is CoreKind.DRAM:
+        raise InvalidArgument(f"the DRAM port at {core.noc0} starts no {what}: a core must")
 
 
 def _check(num_bytes: int, transactions: int) -> None:

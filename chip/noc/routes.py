@@ -1,6 +1,6 @@
 """Routes over the two tori, as lists of links between routers.
 
-NoC0 moves right (+x) and then down (+y); NoC1 moves up (-y) and then left (-x); both wrap around. So
+NoC0 moves right (+x) and then down (+y); NoC1 up (-y) and then left (-x); both wrap around. So
 a packet and its answer go once around each axis on which their tiles differ: 17 + 12 = 29 hops on
 Blackhole. Source: tt-isa-documentation WormholeB0/NoC/RoutingPaths.md and BlackholeA0's.
 """

@@ -42,20 +42,26 @@ def fair_rates(transfers: dict[int, Transfer]) -> dict[int, int]:
     users: dict[Resource, list[int]] = {}
     free: dict[Resource, int] = {}
     for i, transfer in transfers.items():
-        for resource, capacity in (*transfer.capacities, (("own", i), transfer.rate_bytes_per_s)):
+        for resource, capacity in transfer.capacities:
             users.setdefault(resource, []).append(i)
             free[resource] = capacity
     count = {resource: len(crossing) for resource, crossing in users.items()}
+    slowest = sorted(transfers, key=lambda i: transfers[i].rate_bytes_per_s, reverse=True)
     rates: dict[int, int] = {}
-    while len(rates) < len(transfers):
+    while slowest:
+        if slowest[-1] in rates:
+            slowest.pop()
+            continue
         fullest = min(count, key=lambda resource: free[resource] // count[resource])
         share = free[fullest] // count[fullest]
-        for i in users[fullest]:
+        own = transfers[slowest[-1]].rate_bytes_per_s
+        settled = users[fullest] if share < own else [slowest.pop()]
+        for i in settled:
             if i in rates:
                 continue
-            rates[i] = share
-            for resource in (*(r for r, _ in transfers[i].capacities), ("own", i)):
-                free[resource] -= share
+            rates[i] = min(share, own)
+            for resource, _ in transfers[i].capacities:
+                free[resource] -= rates[i]
                 count[resource] -= 1
                 if not count[resource]:
                     del count[resource]
