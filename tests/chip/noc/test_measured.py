@@ -1,5 +1,6 @@
 """The model against silicon: every kind of measured row is met as well as docs/noc.md says."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,14 @@ def test_the_document_has_these_very_figures(found: Found) -> None:
     for r in found.values():
         errors = f"{r.mean:.1%} | {r.least:+.1%} | {r.most:+.1%}"
         assert f"| {r.arch} | {r.group} | {r.num_rows} | {errors} |" in lines
+
+
+def test_the_python_of_the_document_runs() -> None:
+    codes = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(codes) == 2
+    for code in codes:
+        names: dict[str, object] = {}
+        exec(compile(code, str(DOCS), "exec"), names)
 
 
 def test_every_row_says_where_it_is_from() -> None:
