@@ -1,0 +1,57 @@
+"""Strategies that the families of calls share: formats, shapes, values and inputs."""
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from meshtwin.chip.dtype import DType
+
+from .call import Array, Input
+
+FLOATS = [dtype.label for dtype in DType if dtype.is_float and dtype.computes]
+INTEGERS = ["int32", "uint32"]
+
+floats = st.sampled_from(FLOATS)
+integers = st.sampled_from(INTEGERS)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def shapes(
+    least_dims: int = 0, most_dims: int = 4, least: int = 0, most: int = 40
+) -> SearchStrategy[tuple[int, ...]]:
+    """Shapes of a few dims, mostly short ones, now and then beyond a tile."""
+    side = st.one_of(st.integers(least, 5), st.integers(least, most))
+    return st.lists(side, min_size=least_dims, max_size=most_dims).map(tuple)
+
+
+def normal(shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Array:
+    """Normally distributed numbers."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape) * scale)
+
+
+def whole(shape: tuple[int, ...], seed: int, least: int, most: int) -> Array:
+    """Integers within least .. most."""
+    return np.random.default_rng(seed).integers(least, most, shape, endpoint=True)
+
+
+@st.composite
+def float_inputs(
+    draw: st.DrawFn,
+    shape: tuple[int, ...] | None = None,
+    scale: float = 1.0,
+    positive: bool = False,
+) -> Input:
+    """A float tensor of this shape, or of any."""
+    chosen = draw(shapes()) if shape is None else shape
+    values = normal(chosen, draw(seeds), scale)
+    return Input(np.abs(values) if positive else values, draw(floats))
+
+
+@st.composite
+def integer_inputs(
+    draw: st.DrawFn, shape: tuple[int, ...] | None = None, least: int = 0, most: int = 100
+) -> Input:
+    """An integer tensor of this shape, or of any; uint32 only where no value is negative."""
+    chosen = draw(shapes()) if shape is None else shape
+    dtype = draw(integers) if least >= 0 else "int32"
+    return Input(whole(chosen, draw(seeds), least, most), dtype)
