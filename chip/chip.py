@@ -1,15 +1,57 @@
 """A chip with its ops as methods. The mesh adds collectives in a subclass."""
 
+from .ops.activation import elu, gelu, leaky_relu, relu, relu6, sigmoid, silu, softplus, tanh
 from .ops.attention import attention, update_cache
-from .ops.eltwise import add, mul, silu
+from .ops.binary import add, div, maximum, minimum, mul, rsub, sub
 from .ops.embedding import embedding
 from .ops.heads import concat_heads, create_heads
+from .ops.logic import (
+    eq,
+    ge,
+    gt,
+    isfinite,
+    isinf,
+    isnan,
+    le,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    ne,
+    where,
+)
 from .ops.matmul import linear, matmul
 from .ops.movement import concat, permute, reshape, slice, typecast
 from .ops.norm import rms_norm
 from .ops.reduction import argmax, topk
 from .ops.rotary import rotary_embedding
 from .ops.softmax import softmax
+from .ops.unary import (
+    abs,
+    ceil,
+    clamp,
+    cos,
+    erf,
+    exp,
+    exp2,
+    expm1,
+    floor,
+    log,
+    log1p,
+    log2,
+    log10,
+    neg,
+    pow,
+    reciprocal,
+    round,
+    rsqrt,
+    sign,
+    sin,
+    sqrt,
+    square,
+    trunc,
+)
 from .state import ChipState
 
 
@@ -26,8 +68,58 @@ class Chip(ChipState):
     concat_heads = concat_heads
     update_cache = update_cache
     add = add
+    sub = sub
+    rsub = rsub
     mul = mul
+    div = div
+    maximum = maximum
+    minimum = minimum
+    eq = eq
+    ne = ne
+    lt = lt
+    le = le
+    gt = gt
+    ge = ge
+    logical_and = logical_and
+    logical_or = logical_or
+    logical_xor = logical_xor
+    logical_not = logical_not
+    isnan = isnan
+    isinf = isinf
+    isfinite = isfinite
+    where = where
+    abs = abs
+    ceil = ceil
+    clamp = clamp
+    cos = cos
+    erf = erf
+    exp = exp
+    exp2 = exp2
+    expm1 = expm1
+    floor = floor
+    log = log
+    log10 = log10
+    log1p = log1p
+    log2 = log2
+    neg = neg
+    pow = pow
+    reciprocal = reciprocal
+    round = round
+    rsqrt = rsqrt
+    sign = sign
+    sin = sin
+    sqrt = sqrt
+    square = square
+    trunc = trunc
+    elu = elu
+    gelu = gelu
+    leaky_relu = leaky_relu
+    relu = relu
+    relu6 = relu6
+    sigmoid = sigmoid
     silu = silu
+    softplus = softplus
+    tanh = tanh
     softmax = softmax
     argmax = argmax
     topk = topk

@@ -53,18 +53,20 @@ def normal_dim(dim: int, shape: Shape) -> int:
     Raises:
         ShapeError: the shape has no such dim.
     """
-    if not -len(shape) <= dim < len(shape):
+    if not shape:
+        raise ShapeError(f"dim (={dim}) of shape (), which has none")
+    least, most = -len(shape), len(shape) - 1
+    if not least <= dim <= most:
         raise ShapeError(
-            f"dim (={dim}) must be within {-len(shape)} .. {len(shape) - 1} for shape {shape}"
+            f"dim (={dim}) must be within {least} .. {most} for shape {shape} "
+            f"(nearest: {min(max(dim, least), most)})"
         )
     return dim % len(shape)
 
 
 def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
     """Another shape (and number format) in the layout and memory of `spec`."""
-    if dtype is None or dtype.is_float == spec.dtype.is_float:
-        return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
-    return tensor_spec(shape, dtype, None, spec.memory)
+    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
 
 
 def elementwise_plan(

@@ -10,6 +10,7 @@ from .call import Array, Input
 
 FLOATS = [dtype.label for dtype in DType if dtype.is_float and dtype.computes]
 INTEGERS = ["int32", "uint32"]
+WHOLE_RANGE = {"float32", "bfloat16"}  # formats with infinity, NaN and an exponent per number
 
 floats = st.sampled_from(FLOATS)
 integers = st.sampled_from(INTEGERS)
@@ -31,7 +32,7 @@ def normal(shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Array:
 
 def whole(shape: tuple[int, ...], seed: int, least: int, most: int) -> Array:
     """Integers within least .. most."""
-    return np.random.default_rng(seed).integers(least, most, shape, endpoint=True)
+    return np.asarray(np.random.default_rng(seed).integers(least, most, shape, endpoint=True))
 
 
 @st.composite
@@ -39,12 +40,28 @@ def float_inputs(
     draw: st.DrawFn,
     shape: tuple[int, ...] | None = None,
     scale: float = 1.0,
-    positive: bool = False,
+    singular: bool = False,
+    special: bool = False,
 ) -> Input:
-    """A float tensor of this shape, or of any."""
+    """A float tensor of this shape, or of any.
+
+    Args:
+        scale: about how large the numbers are.
+        singular: the function has poles or holes: formats that cannot hold what comes out there get
+            numbers between 1 and 2.
+        special: zeros, infinities, NaN and whole numbers are among the numbers, where the format
+            has them.
+    """
     chosen = draw(shapes()) if shape is None else shape
-    values = normal(chosen, draw(seeds), scale)
-    return Input(np.abs(values) if positive else values, draw(floats))
+    dtype, seed = draw(floats), draw(seeds)
+    rng = np.random.default_rng(seed)
+    if dtype not in WHOLE_RANGE:
+        return Input(rng.uniform(1, 2, chosen) if singular else normal(chosen, seed, scale), dtype)
+    values = normal(chosen, seed, scale * draw(st.sampled_from([1.0, 1e-3])))
+    if special:
+        odd = rng.choice([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, 2.5, 7.0], chosen)
+        values = np.where(rng.random(chosen) < 0.2, odd, values)
+    return Input(values, dtype)
 
 
 @st.composite

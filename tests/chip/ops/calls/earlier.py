@@ -14,7 +14,7 @@ from meshtwin.chip.tensor import Tensor
 from ..call import Array, Call, Calls, Input
 from ..draw import normal
 
-Run = Callable[[Chip, Sequence[Tensor]], Any]
+Run = Callable[[Any, Sequence[Tensor]], Any]  # Any: the ops are called with *tensors
 
 
 def fixed(

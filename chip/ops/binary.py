@@ -1,0 +1,96 @@
+"""Arithmetic on two operands, element by element; the second may be a plain number."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import kernels
+from ..state import ChipState
+from ..tensor import Tensor
+from .broadcast import Binary, Operand
+from .pointwise import vector_passes
+
+ADD = Binary("add", np.add, kernel=kernels.add)
+SUB = Binary("sub", np.subtract)
+RSUB = Binary("rsub", lambda a, b: b - a)
+MUL = Binary("mul", np.multiply, kernel=kernels.mul)
+DIV = Binary("div", np.divide, "sfpu", vector_passes("load", "divide"), integers=False)
+MAXIMUM = Binary("maximum", np.maximum, "sfpu", vector_passes("load", plain=1))
+MINIMUM = Binary("minimum", np.minimum, "sfpu", vector_passes("load", plain=1))
+
+
+def add(
+    chip: ChipState,
+    a: Tensor,
+    b: Operand,
+    activations: Sequence[str] = (),
+    a_activations: Sequence[str] = (),
+) -> Tensor:
+    """a + b: shapes broadcast as in numpy; the result has a's dtype and layout. Integers wrap.
+
+    A plain number is taken in a's format, as ttnn does: beside bfloat16 it is rounded to bfloat16.
+
+    Args:
+        activations: functions applied to the sum before it is rounded: "relu", "relu6", "silu",
+            "sigmoid", "tanh", "gelu", "gelu_tanh".
+        a_activations: functions applied to a first, each rounded to a's format.
+    Raises:
+        ShapeError: the shapes do not broadcast.
+        DTypeError: floats meet integers, or integers activations.
+        InvalidArgument: an unknown activation, or a number that a's integers cannot hold.
+    """
+    return ADD.run(chip, a, b, activations, a_activations)
+
+
+def sub(
+    chip: ChipState,
+    a: Tensor,
+    b: Operand,
+    activations: Sequence[str] = (),
+    a_activations: Sequence[str] = (),
+) -> Tensor:
+    """a - b; see `add`."""
+    return SUB.run(chip, a, b, activations, a_activations)
+
+
+def rsub(
+    chip: ChipState,
+    a: Tensor,
+    b: Operand,
+    activations: Sequence[str] = (),
+    a_activations: Sequence[str] = (),
+) -> Tensor:
+    """b - a, in a's dtype; see `add`."""
+    return RSUB.run(chip, a, b, activations, a_activations)
+
+
+def mul(
+    chip: ChipState,
+    a: Tensor,
+    b: Operand,
+    activations: Sequence[str] = (),
+    a_activations: Sequence[str] = (),
+) -> Tensor:
+    """a * b; see `add`."""
+    return MUL.run(chip, a, b, activations, a_activations)
+
+
+def div(
+    chip: ChipState,
+    a: Tensor,
+    b: Operand,
+    activations: Sequence[str] = (),
+    a_activations: Sequence[str] = (),
+) -> Tensor:
+    """a / b for floats; infinity or NaN where b is 0; see `add`."""
+    return DIV.run(chip, a, b, activations, a_activations)
+
+
+def maximum(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """The larger of each pair, NaN if one is; shapes, numbers and errors as in `add`."""
+    return MAXIMUM.run(chip, a, b)
+
+
+def minimum(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """The smaller of each pair, NaN if one is; shapes, numbers and errors as in `add`."""
+    return MINIMUM.run(chip, a, b)
