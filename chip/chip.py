@@ -3,7 +3,18 @@
 from .ops.activation import elu, gelu, leaky_relu, relu, relu6, sigmoid, silu, softplus, tanh
 from .ops.attention import attention, update_cache
 from .ops.binary import add, div, maximum, minimum, mul, rsub, sub
+from .ops.create import (
+    arange,
+    fill,
+    full,
+    full_like,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
 from .ops.embedding import embedding
+from .ops.gather import gather_elements, scatter_elements
 from .ops.heads import concat_heads, create_heads
 from .ops.logic import (
     eq,
@@ -24,7 +35,8 @@ from .ops.logic import (
 from .ops.matmul import linear, matmul
 from .ops.movement import concat, permute, reshape, slice, typecast
 from .ops.norm import rms_norm
-from .ops.reduction import argmax, topk
+from .ops.order import argmax, sort, topk
+from .ops.reduction import cumsum, max, mean, min, prod, std, sum, var
 from .ops.rotary import rotary_embedding
 from .ops.softmax import softmax
 from .ops.unary import (
@@ -121,8 +133,27 @@ class Chip(ChipState):
     softplus = softplus
     tanh = tanh
     softmax = softmax
+    sum = sum
+    mean = mean
+    max = max
+    min = min
+    prod = prod
+    var = var
+    std = std
+    cumsum = cumsum
     argmax = argmax
     topk = topk
+    sort = sort
+    gather_elements = gather_elements
+    scatter_elements = scatter_elements
+    full = full
+    zeros = zeros
+    ones = ones
+    arange = arange
+    full_like = full_like
+    fill = fill
+    zeros_like = zeros_like
+    ones_like = ones_like
     reshape = reshape
     permute = permute
     slice = slice

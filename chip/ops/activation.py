@@ -49,14 +49,16 @@ FUNCTIONS = {
 RELU, RELU6, SILU, SIGMOID, TANH, GELU, GELU_TANH = (f.op() for f in FUNCTIONS.values())
 LEAKY_RELU = Pointwise(
     "leaky_relu", lambda x, slope: np.where(x < 0, x * slope, x), vector_passes(plain=3), 2
-).op()
+).op_with_parameters()
 ELU = Pointwise(
     "elu",
     lambda x, alpha: np.where(x < 0, alpha * np.expm1(x), x),
     vector_passes("exp", plain=4),
     3,
-).op()
-SOFTPLUS = Pointwise("softplus", _softplus, vector_passes("exp", "log", plain=4), 5).op()
+).op_with_parameters()
+SOFTPLUS = Pointwise(
+    "softplus", _softplus, vector_passes("exp", "log", plain=4), 5
+).op_with_parameters()
 
 
 def activations_named(names: Sequence[str]) -> tuple[Pointwise, ...]:

@@ -62,11 +62,11 @@ class Binary:
         a_activations: Sequence[str] = (),
     ) -> Tensor:
         """Run the op on a and b; see `binary.add` for what the arguments say."""
-        if isinstance(b, Tensor):
-            if not (activations or a_activations):
-                return chip.run(self.plain, (a, b))
+        if not isinstance(b, Tensor):
+            return chip.run(self.general, (a,), (b, tuple(a_activations), tuple(activations)))
+        if activations or a_activations:
             return chip.run(self.general, (a, b), (None, tuple(a_activations), tuple(activations)))
-        return chip.run(self.general, (a,), (b, tuple(a_activations), tuple(activations)))
+        return chip.run(self.plain, (a, b))
 
     def _plain_rule(self, a: TensorSpec, b: TensorSpec) -> Plan:
         if not self.integers:
@@ -130,10 +130,8 @@ class Binary:
 
     @quietly
     def _numpy(self, a: Array, b: Array) -> Array:
-        if a.dtype.kind in "iu" and a.itemsize != 2:
-            return np.asarray(self.function(a, b)).astype(a.dtype, order="C", copy=False)
-        result = np.asarray(self.function(wide(a), wide(b)))
-        return narrow(result.astype(np.float32, order="C", copy=False), a)
+        result = self.function(wide(a), wide(b))
+        return narrow(np.asarray(result, np.float32 if a.itemsize == 2 else a.dtype), a)
 
 
 def broadcast_shape(**shapes: Shape) -> Shape:

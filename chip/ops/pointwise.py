@@ -47,26 +47,30 @@ class Pointwise:
             require_float(x=x)
         return elementwise_plan(x, (x,), "sfpu", passes=self.passes, flops=self.flops)
 
-    def values(self, *params_then_x: Any) -> Array:
+    def values(self, x: Array, params: tuple[float, ...] = ()) -> Array:
         """The function of words, float32 or integers, in their own format."""
-        *params, x = params_then_x
         if x.itemsize != 2:
-            return self._computed(params, x)
+            return self._computed(x, params)
         out = np.empty(x.shape, WORDS)
         kernels.lookup(_table(self, *params), x, out)
         return out
 
     @quietly
-    def _computed(self, params: list[Any], x: Array) -> Array:
-        if x.dtype.kind == "f":
-            operand = x if self.in_float32 else x.astype(np.float64)
-        else:
+    def _computed(self, x: Array, params: tuple[float, ...]) -> Array:
+        operand = x
+        if x.dtype.kind != "f":
             operand = x.astype(np.int64)
-        return np.asarray(self.function(operand, *params)).astype(x.dtype, copy=False)
+        elif not self.in_float32:
+            operand = x.astype(np.float64)
+        return np.asarray(self.function(operand, *params), x.dtype)
 
     def op(self) -> Op:
         """The op that applies this function to a tensor."""
         return Op(self.name, self.rule, self.values)
+
+    def op_with_parameters(self) -> Op:
+        """The op that applies this function with parameters to a tensor."""
+        return Op(self.name, self.rule, lambda *args: self.values(args[-1], args[:-1]))
 
 
 @lru_cache(maxsize=MOST_TABLES)

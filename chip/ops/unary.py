@@ -38,7 +38,7 @@ LOG1P = Pointwise("log1p", np.log1p, vector_passes("log", plain=1)).op()
 SIN = Pointwise("sin", np.sin, vector_passes("sine")).op()
 COS = Pointwise("cos", np.cos, vector_passes("sine", plain=1)).op()
 ERF = Pointwise("erf", error_function.erf, vector_passes("erf")).op()
-POW = Pointwise("pow", np.power, vector_passes("log", "exp", plain=1)).op()
+POW = Pointwise("pow", np.power, vector_passes("log", "exp", plain=1)).op_with_parameters()
 CLAMP = Pointwise(
     "clamp",
     lambda x, least, most: np.minimum(np.maximum(x, least), most),
@@ -46,7 +46,7 @@ CLAMP = Pointwise(
     2,
     True,
     True,
-).op()
+).op_with_parameters()
 
 
 def abs(chip: ChipState, x: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Strategies that the families of calls share: formats, shapes, values and inputs."""
 
+import math
+
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -12,6 +14,8 @@ FLOATS = [dtype.label for dtype in DType if dtype.is_float and dtype.computes]
 INTEGERS = ["int32", "uint32"]
 WHOLE_RANGE = {"float32", "bfloat16"}  # formats with infinity, NaN and an exponent per number
 
+MOST_ELEMENTS = 5000
+
 floats = st.sampled_from(FLOATS)
 integers = st.sampled_from(INTEGERS)
 seeds = st.integers(0, 2**32 - 1)
@@ -21,8 +25,9 @@ def shapes(
     least_dims: int = 0, most_dims: int = 4, least: int = 0, most: int = 40
 ) -> SearchStrategy[tuple[int, ...]]:
     """Shapes of a few dims, mostly short ones, now and then beyond a tile."""
-    side = st.one_of(st.integers(least, 5), st.integers(least, most))
-    return st.lists(side, min_size=least_dims, max_size=most_dims).map(tuple)
+    side = st.one_of(st.integers(least, 3), st.integers(least, most))
+    sides = st.lists(side, min_size=least_dims, max_size=most_dims).map(tuple)
+    return sides.filter(lambda shape: math.prod(shape) <= MOST_ELEMENTS)
 
 
 def normal(shape: tuple[int, ...], seed: int, scale: float = 1.0) -> Array:

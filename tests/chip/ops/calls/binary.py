@@ -15,7 +15,7 @@ Function = Callable[[Array, Array], Array]
 NEAREST = 0.51  # float32, rounded to the format
 FUSED = 8.0  # an activation in float32 on top, and one rounded before
 
-broadcasting = hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=40)
+broadcasting = hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=9)
 numbers = st.sampled_from([0.0, 1.0, -2.0, 0.75, 24.0])  # bfloat16 has them
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": lambda x: np.maximum(x, 0),
@@ -72,7 +72,7 @@ def fused(draw: st.DrawFn, name: str, function: Function) -> Call:
 def where(draw: st.DrawFn) -> Call:
     """A condition of zeros and ones, tensors or numbers to choose from."""
     condition_shape, a_shape, b_shape = draw(
-        hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=4, max_side=40)
+        hnp.mutually_broadcastable_shapes(num_shapes=3, max_dims=3, max_side=17)
     ).input_shapes
     condition = Input(whole(condition_shape, draw(seeds), 0, 1), "int32")
     a, b = draw(float_inputs(a_shape)), draw(float_inputs(b_shape))
