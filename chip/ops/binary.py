@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import kernels
+from ..dtype import DType
 from ..state import ChipState
 from ..tensor import Tensor
 from .broadcast import Binary, Operand
@@ -26,6 +27,7 @@ def add(
     b: Operand,
     activations: Sequence[str] = (),
     a_activations: Sequence[str] = (),
+    dtype: DType | str | None = None,
 ) -> Tensor:
     """a + b: shapes broadcast as in numpy; the result has a's dtype and layout. Integers wrap.
 
@@ -35,14 +37,15 @@ def add(
         activations: functions applied to the sum before it is rounded: "relu", "relu6", "silu",
             "sigmoid", "tanh", "gelu", "gelu_tanh".
         a_activations: functions applied to a first, each rounded to a's format.
+        dtype: another float format for the result.
     Raises:
         ShapeError: the shapes do not broadcast.
         DTypeError: floats meet integers, or integers activations.
         InvalidArgument: an unknown activation, or a number that a's integers cannot hold.
     """
-    if type(b) is Tensor and not activations and not a_activations:
+    if type(b) is Tensor and not (activations or a_activations or dtype):
         return chip.run(ADD_TENSORS, (a, b))  # as ADD.run would; a small call is 7 % faster
-    return ADD.run(chip, a, b, activations, a_activations)
+    return ADD.run(chip, a, b, activations, a_activations, dtype)
 
 
 def sub(
@@ -51,9 +54,10 @@ def sub(
     b: Operand,
     activations: Sequence[str] = (),
     a_activations: Sequence[str] = (),
+    dtype: DType | str | None = None,
 ) -> Tensor:
     """a - b; see `add`."""
-    return SUB.run(chip, a, b, activations, a_activations)
+    return SUB.run(chip, a, b, activations, a_activations, dtype)
 
 
 def rsub(
@@ -62,9 +66,10 @@ def rsub(
     b: Operand,
     activations: Sequence[str] = (),
     a_activations: Sequence[str] = (),
+    dtype: DType | str | None = None,
 ) -> Tensor:
     """b - a, in a's dtype; see `add`."""
-    return RSUB.run(chip, a, b, activations, a_activations)
+    return RSUB.run(chip, a, b, activations, a_activations, dtype)
 
 
 def mul(
@@ -73,11 +78,12 @@ def mul(
     b: Operand,
     activations: Sequence[str] = (),
     a_activations: Sequence[str] = (),
+    dtype: DType | str | None = None,
 ) -> Tensor:
     """a * b; see `add`."""
-    if type(b) is Tensor and not activations and not a_activations:
+    if type(b) is Tensor and not (activations or a_activations or dtype):
         return chip.run(MUL_TENSORS, (a, b))  # as MUL.run would; a small call is 7 % faster
-    return MUL.run(chip, a, b, activations, a_activations)
+    return MUL.run(chip, a, b, activations, a_activations, dtype)
 
 
 def div(
@@ -86,9 +92,10 @@ def div(
     b: Operand,
     activations: Sequence[str] = (),
     a_activations: Sequence[str] = (),
+    dtype: DType | str | None = None,
 ) -> Tensor:
     """a / b for floats; infinity or NaN where b is 0; see `add`."""
-    return DIV.run(chip, a, b, activations, a_activations)
+    return DIV.run(chip, a, b, activations, a_activations, dtype)
 
 
 def maximum(chip: ChipState, a: Tensor, b: Operand) -> Tensor:

@@ -10,14 +10,25 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from .. import kernels
 from ..cost import WorkKind
+from ..dtype import DType
 from ..errors import DTypeError, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Shape, Tensor, TensorSpec
 from .activation import activations_named
 from .pointwise import Pointwise
 from .scalar import check_scalar, stored_scalar
-from .shared import WORDS, elementwise_plan, like, narrow, quietly, require_float, wide
+from .shared import (
+    WORDS,
+    computes_in_words,
+    elementwise_plan,
+    like,
+    narrow,
+    quietly,
+    require_float,
+    wide,
+)
 
 SHORTEST_REPEAT = 32  # b repeated along a: rows shorter than this are left to numpy
 
@@ -36,8 +47,8 @@ class Binary:
         kernel: the compiled loop for bfloat16 words, if there is one.
         integers: whether it takes integers.
         plain: the op on two tensors, the common case.
-        general: the op on a number, or with activations; its parameters are the number or None, the
-            activations of a, and those of the result.
+        general: the op on a number, or with options; its parameters are the number or None, the
+            activations of a, those of the result, and the result's format or None.
     """
 
     name: str
@@ -60,13 +71,15 @@ class Binary:
         b: Operand,
         activations: Sequence[str] = (),
         a_activations: Sequence[str] = (),
+        dtype: DType | str | None = None,
     ) -> Tensor:
         """Run the op on a and b; see `binary.add` for what the arguments say."""
-        if not isinstance(b, Tensor):
-            return chip.run(self.general, (a,), (b, tuple(a_activations), tuple(activations)))
-        if activations or a_activations:
-            return chip.run(self.general, (a, b), (None, tuple(a_activations), tuple(activations)))
-        return chip.run(self.plain, (a, b))
+        if isinstance(b, Tensor) and not (activations or a_activations or dtype):
+            return chip.run(self.plain, (a, b))
+        options = (tuple(a_activations), tuple(activations), dtype and DType.parse(dtype))
+        if isinstance(b, Tensor):
+            return chip.run(self.general, (a, b), (None, *options))
+        return chip.run(self.general, (a,), (b, *options))
 
     def _plain_rule(self, a: TensorSpec, b: TensorSpec) -> Plan:
         if not self.integers:
@@ -81,18 +94,20 @@ class Binary:
         number: float | None,
         a_activations: tuple[str, ...],
         activations: tuple[str, ...],
+        dtype: DType | None,
         *specs: TensorSpec,
     ) -> Plan:
         a = specs[0]
         if number is None:
-            output = like(a, broadcast_shape(a=a.shape, b=specs[1].shape))
+            shape = broadcast_shape(a=a.shape, b=specs[1].shape)
             require_alike(a=a, b=specs[1])
         else:
-            output = a
+            shape = a.shape
             check_scalar("b", number, a.dtype)
-        if not self.integers or a_activations or activations:
-            require_float(a=a)
+        output = like(a, shape, dtype)
         extra = activations_named((*a_activations, *activations))
+        if not self.integers or extra or output.dtype is not a.dtype:
+            require_float(a=a, result=output)
         if not extra:
             return elementwise_plan(output, specs, self.kind, self.passes)
         passes = sum(function.passes for function in extra) + self.passes
@@ -104,22 +119,30 @@ class Binary:
         number: float | None,
         a_activations: tuple[str, ...],
         activations: tuple[str, ...],
+        dtype: DType | None,
         *arrays: Array,
     ) -> Array:
         a = arrays[0]
         for function in activations_named(a_activations):
             a = function.values(a)
         b = arrays[1] if number is None else _number_along(number, a)
-        if not activations:
+        as_words = a.itemsize == 2 if dtype is None else computes_in_words(dtype)
+        if not activations and as_words == (a.itemsize == 2):
             return self._plain_values(a, b)
-        return self._activated(activations_named(activations), a, b)
+        return self._rounded_to(as_words, activations_named(activations), a, b)
 
     @quietly
-    def _activated(self, activations: tuple[Pointwise, ...], a: Array, b: Array) -> Array:
+    def _rounded_to(
+        self, as_words: bool, activations: tuple[Pointwise, ...], a: Array, b: Array
+    ) -> Array:
         result = np.asarray(self.function(wide(a), wide(b)), np.float32)
         for function in activations:
             result = function.values(result)
-        return narrow(result, a)
+        if not as_words:
+            return result
+        out = np.empty(result.shape, WORDS)
+        kernels.round_words(np.asarray(result, order="C"), out)
+        return out
 
     def _plain_values(self, a: Array, b: Array) -> Array:
         if self.kernel is not None and _compiled_fits(a, b):

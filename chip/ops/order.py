@@ -100,10 +100,12 @@ TOPK = Op("topk", _topk_rule, _topk_values)
 
 
 def topk(
-    chip: ChipState, x: Tensor, k: int, dim: int = -1, largest: bool = True
+    chip: ChipState, x: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The k largest elements along a dim (or the smallest), sorted, and their indices (uint32).
+    """The k largest elements along a dim (or the smallest) and their indices (uint32).
 
+    Args:
+        sorted: False: any order will do; they are sorted all the same.
     Raises:
         ShapeError: x has no such dim, or it is shorter than k.
     """

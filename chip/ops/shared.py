@@ -33,6 +33,11 @@ def narrow(result: Floats, like: Array) -> Array:
     return out
 
 
+def computes_in_words(dtype: DType) -> bool:
+    """Whether ops hold the numbers of a float format as bfloat16 words, or else as float32."""
+    return dtype is DType.BFLOAT16 or dtype.label.startswith("bfp")
+
+
 def require_float(**specs: TensorSpec) -> None:
     """Raise DTypeError unless every input named holds floats."""
     for name, spec in specs.items():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ..call import Array, Call, Calls, Input
-from ..draw import float_inputs, integer_inputs, seeds, shapes, whole
+from ..draw import float_inputs, floats, integer_inputs, seeds, shapes, whole
 
 Function = Callable[[Array, Array], Array]
 
@@ -55,16 +55,31 @@ def with_number(draw: st.DrawFn, name: str, function: Function) -> Call:
 
 @st.composite
 def fused(draw: st.DrawFn, name: str, function: Function) -> Call:
-    """Two tensors of one shape with an activation before and one after."""
+    """Two tensors of one shape with an activation before and one after, to any float format."""
     shape = draw(shapes())
     before, after = (draw(st.sampled_from(sorted(ACTIVATIONS))) for _ in range(2))
     a, b = (draw(float_inputs(shape)) for _ in range(2))
+    dtype = draw(st.one_of(st.none(), floats))
     return Call(
         (a, Input(np.abs(b.values) + 1, b.dtype)),
-        lambda chip, t: getattr(chip, name)(*t, [after], [before]),
+        lambda chip, t: getattr(chip, name)(*t, [after], [before], dtype),
         lambda a, b: ACTIVATIONS[after](function(ACTIVATIONS[before](a), b)),
         ulps=FUSED,
         absolute=0.05,
+    )
+
+
+@st.composite
+def to_format(draw: st.DrawFn, name: str, function: Function) -> Call:
+    """Two tensors, or a tensor and a number, to any float format."""
+    a, b, dtype = draw(float_inputs((3, 40))), draw(float_inputs((40,))), draw(floats)
+    number = draw(st.one_of(st.none(), numbers))
+    return Call(
+        (a, b),
+        lambda chip, t: getattr(chip, name)(t[0], t[1] if number is None else number, dtype=dtype),
+        lambda a, b: function(a, b if number is None else np.asarray(number)),
+        ulps=NEAREST,
+        absolute=1e-6,
     )
 
 
@@ -111,7 +126,13 @@ COMPARING: dict[str, Function] = {
 }
 CALLS: Calls = {
     **{
-        name: st.one_of(tensors(name, f), integers(name, f), with_number(name, f), fused(name, f))
+        name: st.one_of(
+            tensors(name, f),
+            integers(name, f),
+            with_number(name, f),
+            fused(name, f),
+            to_format(name, f),
+        )
         for name, f in FUSABLE.items()
     },
     **{
