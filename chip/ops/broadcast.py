@@ -7,6 +7,7 @@ integers wrap.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -163,19 +164,14 @@ def broadcast_shape(**shapes: Shape) -> Shape:
     Raises:
         ShapeError: a dim differs and is 1 in none; the first such dim is named.
     """
-    try:
-        return np.broadcast_shapes(*shapes.values())
-    except ValueError:
-        pass
-    (first, a), *others = shapes.items()
-    for name, b in others:
+    for (first, a), (second, b) in combinations(shapes.items(), 2):
         for dim in range(-min(len(a), len(b)), 0):
             if a[dim] != b[dim] and 1 not in (a[dim], b[dim]):
                 raise ShapeError(
                     f"{a} with {b}: each dim must be equal, or 1 in one of them; dim {dim} of "
-                    f"{name} is {b[dim]} (nearest: {a[dim]}, as {first}, or 1)"
+                    f"{second} is {b[dim]} (nearest: {a[dim]}, as {first}, or 1)"
                 )
-    raise ShapeError(f"{', '.join(map(str, shapes.values()))} do not broadcast")
+    return np.broadcast_shapes(*shapes.values())
 
 
 def require_alike(**specs: TensorSpec) -> None:

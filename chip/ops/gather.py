@@ -15,7 +15,10 @@ def _check_index(dim: int, x: TensorSpec, index: TensorSpec) -> None:
     if index.dtype.is_float:
         raise DTypeError(f"index is {index.dtype} (expected int32 or uint32)")
     if len(index.shape) != len(x.shape):
-        raise ShapeError(f"index {index.shape} has {len(index.shape)} dims, x {x.shape} others")
+        raise ShapeError(
+            f"index {index.shape} has {len(index.shape)} dims (expected {len(x.shape)}, as x "
+            f"{x.shape})"
+        )
     dim = normal_dim(dim, x.shape)
     for i, (length, limit) in enumerate(zip(index.shape, x.shape, strict=True)):
         if i != dim and length > limit:
