@@ -70,36 +70,87 @@ from .state import ChipState
 class Chip(ChipState):
     """One chip: `Chip.open("p300c").add(a, b)` is `add(chip, a, b)`."""
 
-    matmul = matmul
-    linear = linear
-    embedding = embedding
-    rms_norm = rms_norm
-    rotary_embedding = rotary_embedding
-    create_heads = create_heads
+    elu = elu
+    gelu = gelu
+    leaky_relu = leaky_relu
+    relu = relu
+    relu6 = relu6
+    sigmoid = sigmoid
+    silu = silu
+    softplus = softplus
+    tanh = tanh
+
     attention = attention
-    concat_heads = concat_heads
     update_cache = update_cache
+
     add = add
-    sub = sub
-    rsub = rsub
-    mul = mul
     div = div
     maximum = maximum
     minimum = minimum
+    mul = mul
+    rsub = rsub
+    sub = sub
+
+    arange = arange
+    fill = fill
+    full = full
+    full_like = full_like
+    ones = ones
+    ones_like = ones_like
+    zeros = zeros
+    zeros_like = zeros_like
+
+    embedding = embedding
+
+    gather_elements = gather_elements
+    scatter_elements = scatter_elements
+
+    concat_heads = concat_heads
+    create_heads = create_heads
+
     eq = eq
-    ne = ne
-    lt = lt
-    le = le
-    gt = gt
     ge = ge
+    gt = gt
+    isfinite = isfinite
+    isinf = isinf
+    isnan = isnan
+    le = le
     logical_and = logical_and
+    logical_not = logical_not
     logical_or = logical_or
     logical_xor = logical_xor
-    logical_not = logical_not
-    isnan = isnan
-    isinf = isinf
-    isfinite = isfinite
+    lt = lt
+    ne = ne
     where = where
+
+    linear = linear
+    matmul = matmul
+
+    concat = concat
+    permute = permute
+    reshape = reshape
+    slice = slice
+    typecast = typecast
+
+    rms_norm = rms_norm
+
+    argmax = argmax
+    sort = sort
+    topk = topk
+
+    cumsum = cumsum
+    max = max
+    mean = mean
+    min = min
+    prod = prod
+    std = std
+    sum = sum
+    var = var
+
+    rotary_embedding = rotary_embedding
+
+    softmax = softmax
+
     abs = abs
     ceil = ceil
     clamp = clamp
@@ -123,39 +174,3 @@ class Chip(ChipState):
     sqrt = sqrt
     square = square
     trunc = trunc
-    elu = elu
-    gelu = gelu
-    leaky_relu = leaky_relu
-    relu = relu
-    relu6 = relu6
-    sigmoid = sigmoid
-    silu = silu
-    softplus = softplus
-    tanh = tanh
-    softmax = softmax
-    sum = sum
-    mean = mean
-    max = max
-    min = min
-    prod = prod
-    var = var
-    std = std
-    cumsum = cumsum
-    argmax = argmax
-    topk = topk
-    sort = sort
-    gather_elements = gather_elements
-    scatter_elements = scatter_elements
-    full = full
-    zeros = zeros
-    ones = ones
-    arange = arange
-    full_like = full_like
-    fill = fill
-    zeros_like = zeros_like
-    ones_like = ones_like
-    reshape = reshape
-    permute = permute
-    slice = slice
-    concat = concat
-    typecast = typecast

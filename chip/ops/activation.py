@@ -46,7 +46,13 @@ FUNCTIONS = {
 }
 """What a binary op can apply along with itself, by name."""
 
-RELU, RELU6, SILU, SIGMOID, TANH, GELU, GELU_TANH = (f.op() for f in FUNCTIONS.values())
+RELU = FUNCTIONS["relu"].op()
+RELU6 = FUNCTIONS["relu6"].op()
+SILU = FUNCTIONS["silu"].op()
+SIGMOID = FUNCTIONS["sigmoid"].op()
+TANH = FUNCTIONS["tanh"].op()
+GELU = FUNCTIONS["gelu"].op()
+GELU_TANH = FUNCTIONS["gelu_tanh"].op()
 LEAKY_RELU = Pointwise(
     "leaky_relu", lambda x, slope: np.where(x < 0, x * slope, x), vector_passes(plain=3), 2
 ).op_with_parameters()
