@@ -1,8 +1,31 @@
 """A chip with its ops as methods. The mesh adds collectives in a subclass."""
 
-from .ops.activation import elu, gelu, leaky_relu, relu, relu6, sigmoid, silu, softplus, tanh
+from .ops.activation import (
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    mish,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softplus,
+    tanh,
+)
 from .ops.attention import attention, update_cache
-from .ops.binary import add, div, maximum, minimum, mul, rsub, sub
+from .ops.binary import (
+    add,
+    div,
+    maximum,
+    minimum,
+    mul,
+    remainder,
+    rsub,
+    squared_difference,
+    sub,
+)
 from .ops.create import (
     arange,
     fill,
@@ -17,6 +40,9 @@ from .ops.embedding import embedding
 from .ops.gather import gather_elements, scatter_elements
 from .ops.heads import concat_heads, create_heads
 from .ops.logic import (
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
     eq,
     ge,
     gt,
@@ -41,14 +67,18 @@ from .ops.rotary import rotary_embedding
 from .ops.softmax import softmax
 from .ops.unary import (
     abs,
+    atan,
     ceil,
     clamp,
     cos,
+    cosh,
     erf,
+    erfc,
     exp,
     exp2,
     expm1,
     floor,
+    frac,
     log,
     log1p,
     log2,
@@ -60,8 +90,10 @@ from .ops.unary import (
     rsqrt,
     sign,
     sin,
+    sinh,
     sqrt,
     square,
+    tan,
     trunc,
 )
 from .state import ChipState
@@ -72,7 +104,10 @@ class Chip(ChipState):
 
     elu = elu
     gelu = gelu
+    hardsigmoid = hardsigmoid
+    hardswish = hardswish
     leaky_relu = leaky_relu
+    mish = mish
     relu = relu
     relu6 = relu6
     sigmoid = sigmoid
@@ -88,7 +123,9 @@ class Chip(ChipState):
     maximum = maximum
     minimum = minimum
     mul = mul
+    remainder = remainder
     rsub = rsub
+    squared_difference = squared_difference
     sub = sub
 
     arange = arange
@@ -108,6 +145,9 @@ class Chip(ChipState):
     concat_heads = concat_heads
     create_heads = create_heads
 
+    bitwise_and = bitwise_and
+    bitwise_or = bitwise_or
+    bitwise_xor = bitwise_xor
     eq = eq
     ge = ge
     gt = gt
@@ -152,14 +192,18 @@ class Chip(ChipState):
     softmax = softmax
 
     abs = abs
+    atan = atan
     ceil = ceil
     clamp = clamp
     cos = cos
+    cosh = cosh
     erf = erf
+    erfc = erfc
     exp = exp
     exp2 = exp2
     expm1 = expm1
     floor = floor
+    frac = frac
     log = log
     log10 = log10
     log1p = log1p
@@ -171,6 +215,8 @@ class Chip(ChipState):
     rsqrt = rsqrt
     sign = sign
     sin = sin
+    sinh = sinh
     sqrt = sqrt
     square = square
+    tan = tan
     trunc = trunc

@@ -32,6 +32,10 @@ def _softplus(x: Array, beta: float, threshold: float) -> Array:
     return np.where(x * beta > threshold, x, np.log1p(np.exp(x * beta)) / beta)
 
 
+def _hardsigmoid(x: Array) -> Array:
+    return np.asarray(np.clip(x + 3, 0, 6) / 6)
+
+
 _silu_passes = int(constants()["silu_passes"].value)
 FUNCTIONS = {
     "relu": Pointwise("relu", lambda x: np.maximum(x, 0), vector_passes(plain=1), 1, True, True),
@@ -53,6 +57,14 @@ SIGMOID = FUNCTIONS["sigmoid"].op()
 TANH = FUNCTIONS["tanh"].op()
 GELU = FUNCTIONS["gelu"].op()
 GELU_TANH = FUNCTIONS["gelu_tanh"].op()
+HARDSIGMOID = Pointwise("hardsigmoid", _hardsigmoid, vector_passes(plain=3), 4).op()
+HARDSWISH = Pointwise("hardswish", lambda x: x * _hardsigmoid(x), vector_passes(plain=4), 5).op()
+MISH = Pointwise(
+    "mish",
+    lambda x: x * np.tanh(np.logaddexp(0, x)),
+    vector_passes("exp", "reciprocal", plain=6),
+    5,
+).op()
 LEAKY_RELU = Pointwise(
     "leaky_relu", lambda x, slope: np.where(x < 0, x * slope, x), vector_passes(plain=3), 2
 ).op_with_parameters()
@@ -105,6 +117,21 @@ def elu(chip: ChipState, x: Tensor, alpha: float = 1.0) -> Tensor:
 def silu(chip: ChipState, x: Tensor) -> Tensor:
     """x * sigmoid(x); float32 in float32 arithmetic."""
     return chip.run(SILU, (x,))
+
+
+def mish(chip: ChipState, x: Tensor) -> Tensor:
+    """x * tanh(log(1 + exp(x)))."""
+    return chip.run(MISH, (x,))
+
+
+def hardsigmoid(chip: ChipState, x: Tensor) -> Tensor:
+    """relu6(x + 3) / 6."""
+    return chip.run(HARDSIGMOID, (x,))
+
+
+def hardswish(chip: ChipState, x: Tensor) -> Tensor:
+    """x * hardsigmoid(x)."""
+    return chip.run(HARDSWISH, (x,))
 
 
 def sigmoid(chip: ChipState, x: Tensor) -> Tensor:

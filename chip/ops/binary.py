@@ -15,9 +15,13 @@ ADD = Binary("add", np.add, kernel=kernels.add)
 SUB = Binary("sub", np.subtract)
 RSUB = Binary("rsub", lambda a, b: b - a)
 MUL = Binary("mul", np.multiply, kernel=kernels.mul)
-DIV = Binary("div", np.divide, "sfpu", vector_passes("load", "divide"), integers=False)
+DIV = Binary("div", np.divide, "sfpu", vector_passes("load", "divide"), takes="floats")
 MAXIMUM = Binary("maximum", np.maximum, "sfpu", vector_passes("load", plain=1))
 MINIMUM = Binary("minimum", np.minimum, "sfpu", vector_passes("load", plain=1))
+REMAINDER = Binary(
+    "remainder", np.remainder, "sfpu", vector_passes("load", "divide", plain=8), takes="floats"
+)
+SQUARED_DIFFERENCE = Binary("squared_difference", lambda a, b: np.square(a - b), passes=2)
 ADD_TENSORS, MUL_TENSORS = ADD.plain, MUL.plain
 
 
@@ -106,3 +110,13 @@ def maximum(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
 def minimum(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
     """The smaller of each pair, NaN if one is; shapes, numbers and errors as in `add`."""
     return MINIMUM.run(chip, a, b)
+
+
+def remainder(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """a - b * floor(a / b) for floats, which has the sign of b; the rest as in `add`."""
+    return REMAINDER.run(chip, a, b)
+
+
+def squared_difference(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """(a - b) ** 2; shapes, numbers and errors as in `add`."""
+    return SQUARED_DIFFERENCE.run(chip, a, b)

@@ -8,6 +8,8 @@ integers wrap.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from numbers import Real
+from typing import Literal
 
 import numpy as np
 
@@ -28,6 +30,7 @@ from .shared import (
     narrow,
     quietly,
     require_float,
+    require_integers,
     wide,
 )
 
@@ -46,7 +49,7 @@ class Binary:
         passes: tile operations; of the matrix engine's adder and multiplier (kind "eltwise") or
             instructions of the vector unit ("sfpu").
         kernel: the compiled loop for bfloat16 words, if there is one.
-        integers: whether it takes integers.
+        takes: which formats it takes.
         plain: the op on two tensors, the common case.
         general: the op on a number, or with options; its parameters are the number or None, the
             activations of a, those of the result, and the result's format or None.
@@ -57,7 +60,7 @@ class Binary:
     kind: WorkKind = "eltwise"
     passes: int = 1
     kernel: Kernel | None = None
-    integers: bool = True
+    takes: Literal["all", "floats", "integers"] = "all"
     plain: Op = field(init=False)
     general: Op = field(init=False)
 
@@ -77,14 +80,17 @@ class Binary:
         """Run the op on a and b; see `binary.add` for what the arguments say."""
         if isinstance(b, Tensor) and not (activations or a_activations or dtype):
             return chip.run(self.plain, (a, b))
-        options = (tuple(a_activations), tuple(activations), dtype and DType.parse(dtype))
+        options = (_names(a_activations), _names(activations), dtype and DType.parse(dtype))
         if isinstance(b, Tensor):
             return chip.run(self.general, (a, b), (None, *options))
+        if not isinstance(b, Real):
+            raise DTypeError(
+                f"b is a {type(b).__name__} (expected a tensor or a number)", self.name, chip.rank
+            )
         return chip.run(self.general, (a,), (b, *options))
 
     def _plain_rule(self, a: TensorSpec, b: TensorSpec) -> Plan:
-        if not self.integers:
-            require_float(a=a, b=b)
+        self._check_format(a)
         require_alike(a=a, b=b)
         return elementwise_plan(
             like(a, broadcast_shape(a=a.shape, b=b.shape)), (a, b), self.kind, self.passes
@@ -107,13 +113,20 @@ class Binary:
             check_scalar("b", number, a.dtype)
         output = like(a, shape, dtype)
         extra = activations_named((*a_activations, *activations))
-        if not self.integers or extra or output.dtype is not a.dtype:
+        self._check_format(a)
+        if extra or output.dtype is not a.dtype:
             require_float(a=a, result=output)
         if not extra:
             return elementwise_plan(output, specs, self.kind, self.passes)
         passes = sum(function.passes for function in extra) + self.passes
         flops = sum(function.flops for function in extra) + 1
         return elementwise_plan(output, specs, "sfpu", passes, flops)
+
+    def _check_format(self, a: TensorSpec) -> None:
+        if self.takes == "floats":
+            require_float(a=a)
+        elif self.takes == "integers":
+            require_integers(a=a)
 
     def _values(
         self,
@@ -156,6 +169,10 @@ class Binary:
     def _numpy(self, a: Array, b: Array) -> Array:
         result = self.function(wide(a), wide(b))
         return narrow(np.asarray(result, np.float32 if a.itemsize == 2 else a.dtype), a)
+
+
+def _names(activations: str | Sequence[str]) -> tuple[str, ...]:
+    return (activations,) if isinstance(activations, str) else tuple(activations)
 
 
 def broadcast_shape(**shapes: Shape) -> Shape:

@@ -8,12 +8,11 @@ import numpy as np
 from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Shape, Tensor, TensorSpec
-from .shared import like, move_plan, normal_dim
+from .shared import like, move_plan, normal_dim, require_integers
 
 
 def _check_index(dim: int, x: TensorSpec, index: TensorSpec) -> None:
-    if index.dtype.is_float:
-        raise DTypeError(f"index is {index.dtype} (expected int32 or uint32)")
+    require_integers(index=index)
     if len(index.shape) != len(x.shape):
         raise ShapeError(
             f"index {index.shape} has {len(index.shape)} dims (expected {len(x.shape)}, as x "

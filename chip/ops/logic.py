@@ -20,6 +20,10 @@ def _logical(name: str, function: Callable[[Array, Array], Array]) -> Binary:
     return Binary(name, function, "sfpu", vector_passes("load", "compare", "compare"))
 
 
+def _bitwise(name: str, function: Callable[[Array, Array], Array]) -> Binary:
+    return Binary(name, function, "sfpu", vector_passes("load", plain=1), takes="integers")
+
+
 def _test(name: str, function: Callable[[Array], Array], integers: bool = False) -> Op:
     return Pointwise(name, function, vector_passes("compare"), 1, True, integers).op()
 
@@ -33,6 +37,9 @@ GE = _comparison("ge", np.greater_equal)
 LOGICAL_AND = _logical("logical_and", np.logical_and)
 LOGICAL_OR = _logical("logical_or", np.logical_or)
 LOGICAL_XOR = _logical("logical_xor", np.logical_xor)
+BITWISE_AND = _bitwise("bitwise_and", np.bitwise_and)
+BITWISE_OR = _bitwise("bitwise_or", np.bitwise_or)
+BITWISE_XOR = _bitwise("bitwise_xor", np.bitwise_xor)
 LOGICAL_NOT = _test("logical_not", np.logical_not, integers=True)
 ISNAN = _test("isnan", np.isnan)
 ISINF = _test("isinf", np.isinf)
@@ -82,6 +89,21 @@ def logical_or(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
 def logical_xor(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
     """1 where just one is 0, else 0; see `eq`."""
     return LOGICAL_XOR.run(chip, a, b)
+
+
+def bitwise_and(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """The bits set in both integers; shapes, numbers and errors as in `add`."""
+    return BITWISE_AND.run(chip, a, b)
+
+
+def bitwise_or(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """The bits set in one of two integers or both; see `bitwise_and`."""
+    return BITWISE_OR.run(chip, a, b)
+
+
+def bitwise_xor(chip: ChipState, a: Tensor, b: Operand) -> Tensor:
+    """The bits set in just one of two integers; see `bitwise_and`."""
+    return BITWISE_XOR.run(chip, a, b)
 
 
 def logical_not(chip: ChipState, x: Tensor) -> Tensor:

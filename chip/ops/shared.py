@@ -52,6 +52,13 @@ def require_rank(rank: int, **specs: TensorSpec) -> None:
             raise ShapeError(f"{name} has shape {spec.shape} (expected {rank} dims)")
 
 
+def require_integers(**specs: TensorSpec) -> None:
+    """Raise DTypeError unless every input named holds integers."""
+    for name, spec in specs.items():
+        if spec.dtype.is_float:
+            raise DTypeError(f"{name} is {spec.dtype} (expected int32 or uint32)")
+
+
 def normal_dim(dim: int, shape: Shape) -> int:
     """The dim counted from the front: -1 is the last.
 

@@ -4,16 +4,20 @@ bfloat16: the nearest number but for double rounding, from a table; float32: com
 exactly) and rounded once. Infinity and NaN go through as IEEE says; nothing warns.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from ..errors import InvalidArgument
 from ..state import ChipState
-from ..tensor import Tensor
+from ..tensor import Array, Tensor
 from . import erf as error_function
 from .pointwise import Pointwise, vector_passes
 
 
-def _simple(name: str, function: np.ufunc, plain: int = 1, integers: bool = False) -> Pointwise:
+def _simple(
+    name: str, function: Callable[[Array], Array], plain: int = 1, integers: bool = False
+) -> Pointwise:
     return Pointwise(name, function, vector_passes(plain=plain), 1, True, integers)
 
 
@@ -24,6 +28,7 @@ SQUARE = _simple("square", np.square, integers=True).op()
 FLOOR = _simple("floor", np.floor, 6).op()
 CEIL = _simple("ceil", np.ceil, 6).op()
 TRUNC = _simple("trunc", np.trunc, 5).op()
+FRAC = _simple("frac", lambda x: x - np.trunc(x), 6).op()
 ROUND = _simple("round", np.rint, 6).op()
 RECIPROCAL = Pointwise("reciprocal", lambda x: 1 / x, vector_passes("reciprocal"), 1, True).op()
 SQRT = Pointwise("sqrt", np.sqrt, vector_passes("rsqrt", plain=1), 1, True).op()
@@ -37,6 +42,11 @@ LOG10 = Pointwise("log10", np.log10, vector_passes("log", plain=1)).op()
 LOG1P = Pointwise("log1p", np.log1p, vector_passes("log", plain=1)).op()
 SIN = Pointwise("sin", np.sin, vector_passes("sine")).op()
 COS = Pointwise("cos", np.cos, vector_passes("sine", plain=1)).op()
+TAN = Pointwise("tan", np.tan, vector_passes("sine", "reciprocal", plain=4)).op()
+ATAN = Pointwise("atan", np.arctan, vector_passes("sine", "reciprocal", plain=4)).op()
+SINH = Pointwise("sinh", np.sinh, vector_passes("exp", "exp", plain=3)).op()
+COSH = Pointwise("cosh", np.cosh, vector_passes("exp", "exp", plain=3)).op()
+ERFC = Pointwise("erfc", error_function.erfc, vector_passes("erf", plain=1)).op()
 ERF = Pointwise("erf", error_function.erf, vector_passes("erf")).op()
 POW = Pointwise("pow", np.power, vector_passes("log", "exp", plain=1)).op_with_parameters()
 CLAMP = Pointwise(
@@ -82,6 +92,11 @@ def ceil(chip: ChipState, x: Tensor) -> Tensor:
 def trunc(chip: ChipState, x: Tensor) -> Tensor:
     """The whole number next to x towards zero."""
     return chip.run(TRUNC, (x,))
+
+
+def frac(chip: ChipState, x: Tensor) -> Tensor:
+    """x without its whole part, with x's sign; NaN for infinity."""
+    return chip.run(FRAC, (x,))
 
 
 def round(chip: ChipState, x: Tensor) -> Tensor:
@@ -147,6 +162,31 @@ def sin(chip: ChipState, x: Tensor) -> Tensor:
 def cos(chip: ChipState, x: Tensor) -> Tensor:
     """The cosine of an angle in radians."""
     return chip.run(COS, (x,))
+
+
+def tan(chip: ChipState, x: Tensor) -> Tensor:
+    """The tangent of an angle in radians."""
+    return chip.run(TAN, (x,))
+
+
+def atan(chip: ChipState, x: Tensor) -> Tensor:
+    """The angle, in radians, whose tangent is x."""
+    return chip.run(ATAN, (x,))
+
+
+def sinh(chip: ChipState, x: Tensor) -> Tensor:
+    """The hyperbolic sine."""
+    return chip.run(SINH, (x,))
+
+
+def cosh(chip: ChipState, x: Tensor) -> Tensor:
+    """The hyperbolic cosine."""
+    return chip.run(COSH, (x,))
+
+
+def erfc(chip: ChipState, x: Tensor) -> Tensor:
+    """1 - erf(x), exact for large x; 0 beyond 26."""
+    return chip.run(ERFC, (x,))
 
 
 def erf(chip: ChipState, x: Tensor) -> Tensor:

@@ -58,6 +58,10 @@ def test_shapes_and_formats_that_do_not_meet_are_refused() -> None:
         chip.add(x, chip.tensor(np.zeros((2, 3), int)))
     with pytest.raises(DTypeError, match="div: a is int32"):
         chip.div(chip.tensor(np.ones(2, int)), chip.tensor(np.ones(2, int)))
+    with pytest.raises(DTypeError, match="bitwise_and: a is float32"):
+        chip.bitwise_and(x, x)
+    with pytest.raises(DTypeError, match=r"add: b is a ndarray .expected a tensor or a number"):
+        chip.add(x, np.zeros(3))  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match="add: result is int32"):
         chip.add(x, x, dtype="int32")
 

@@ -25,13 +25,15 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 
 @st.composite
-def tensors(draw: st.DrawFn, name: str, function: Function, singular: bool = False) -> Call:
+def tensors(
+    draw: st.DrawFn, name: str, function: Function, singular: bool = False, ulps: float = NEAREST
+) -> Call:
     """Two float tensors of shapes that broadcast, of any formats."""
     a, b = (
         draw(float_inputs(shape, singular=singular, special=True))
         for shape in draw(broadcasting).input_shapes
     )
-    return Call((a, b), lambda chip, t: getattr(chip, name)(*t), function, ulps=NEAREST)
+    return Call((a, b), lambda chip, t: getattr(chip, name)(*t), function, ulps=ulps)
 
 
 @st.composite
@@ -105,6 +107,11 @@ def where(draw: st.DrawFn) -> Call:
     )
 
 
+def squared(a: Array, b: Array) -> Array:
+    """(a - b) ** 2."""
+    return np.asarray((a - b) ** 2)
+
+
 FUSABLE: dict[str, Function] = {
     "add": np.add,
     "sub": np.subtract,
@@ -139,6 +146,14 @@ CALLS: Calls = {
         name: st.one_of(tensors(name, f), integers(name, f), with_number(name, f))
         for name, f in COMPARING.items()
     },
+    **{
+        name: integers(name, getattr(np, name))
+        for name in ("bitwise_and", "bitwise_or", "bitwise_xor")
+    },
+    "remainder": tensors("remainder", np.remainder, True),
+    "squared_difference": st.one_of(
+        tensors("squared_difference", squared, ulps=2), integers("squared_difference", squared)
+    ),
     "div": st.one_of(tensors("div", np.divide, True), fused("div", np.divide)),
     "where": where(),
 }

@@ -89,6 +89,15 @@ SINGULAR: dict[str, Function] = {
     "log1p": np.log1p,
 }
 SMOOTH: dict[str, Function] = {
+    "frac": lambda x: x - np.trunc(x),
+    "tan": np.tan,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "erfc": erfc,
+    "hardsigmoid": lambda x: np.clip(x + 3, 0, 6) / 6,
+    "hardswish": lambda x: x * (np.clip(x + 3, 0, 6) / 6),
+    "mish": lambda x: x * np.tanh(np.logaddexp(0, x)),
     "floor": np.floor,
     "ceil": np.ceil,
     "trunc": np.trunc,
