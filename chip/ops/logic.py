@@ -138,7 +138,7 @@ def _where_rule(numbers: Numbers, condition: TensorSpec, *specs: TensorSpec) -> 
     for name, number in zip("ab", numbers, strict=True):
         if number is not None:
             check_scalar(name, number, pattern.dtype)
-    output = like(condition, shape, pattern.dtype)
+    output = like(pattern, shape)
     return elementwise_plan(
         output, (condition, *specs), "sfpu", vector_passes("load", "load", "select")
     )
@@ -169,7 +169,7 @@ WHERE = Op("where", _where_rule, _where_values)
 def where(chip: ChipState, condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """a where the condition is not 0, b elsewhere (NaN is not 0); the three broadcast.
 
-    The result has the dtype of a, or of b where a is a plain number, or of the condition.
+    The result has the dtype and layout of a, or of b where a is a number, or of the condition.
 
     Raises:
         ShapeError: the shapes do not broadcast.
