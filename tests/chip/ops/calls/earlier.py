@@ -85,13 +85,6 @@ def rows(ids: Array, table: Array) -> Array:
 
 
 CALLS: Calls = {
-    "matmul": fixed([(2, 3, 40), (40, 5)], lambda c, t: c.matmul(*t), np.matmul, absolute=1e-4),
-    "linear": fixed(
-        [(1, 3, 40), (70, 40), (70,)],
-        lambda c, t: c.linear(*t),
-        lambda x, w, b: x @ w.T + b,
-        absolute=1e-4,
-    ),
     "embedding": st.just(
         Call(
             (Input(np.arange(14).reshape(1, 14), "int32"), Input(normal((9, 40), 0))),
