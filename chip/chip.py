@@ -5,6 +5,7 @@ from .ops.eltwise import add, mul, silu
 from .ops.embedding import embedding
 from .ops.heads import concat_heads, create_heads
 from .ops.matmul import linear, matmul
+from .ops.memory import to_memory_config
 from .ops.movement import concat, permute, reshape, slice, typecast
 from .ops.norm import rms_norm
 from .ops.reduction import argmax, topk
@@ -36,3 +37,4 @@ class Chip(ChipState):
     slice = slice
     concat = concat
     typecast = typecast
+    to_memory_config = to_memory_config

@@ -14,6 +14,7 @@ import numpy as np
 from .. import kernels
 from ..cost import Work
 from ..errors import ShapeError
+from ..memory.circular import matmul_buffers
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
 from .shared import (
@@ -24,6 +25,7 @@ from .shared import (
     num_tiles,
     quietly,
     require_float,
+    tile_bytes,
     wide,
 )
 
@@ -54,7 +56,13 @@ def _product_plan(output: TensorSpec, length: int, inputs: tuple[TensorSpec, ...
         num_parallel=num_tile_rows(output) * num_tiles(output.shape[-1]),
         fidelity_phases=fidelity_phases(*inputs),
     )
-    return Plan((output,), work)
+    buffers = matmul_buffers(
+        num_tile_rows(output),
+        num_tiles(length),
+        num_tiles(output.shape[-1]),
+        (tile_bytes(inputs[0]), tile_bytes(inputs[1]), tile_bytes(output)),
+    )
+    return Plan((output,), work, buffers)
 
 
 @quietly

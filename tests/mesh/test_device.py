@@ -588,7 +588,10 @@ def test_an_array_that_does_not_fit_leaves_nothing_on_the_chips(
     gc.collect()
     before = used()
     hog = quietbox2_mesh.run(
-        lambda chip: chip.rank == 2 and chip.dram.allocate(chip.dram.free_bytes - 4096, "hog"),
+        lambda chip: (
+            chip.rank == 2
+            and chip.dram.allocate(chip.dram.free_bytes // chip.dram.num_banks - 4096, "hog")
+        ),
         keep=True,
     )
     with pytest.raises(OutOfMemory) as caught:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from meshtwin.chip.chip import Chip
+from meshtwin.chip.memory.config import MemoryConfig
 from meshtwin.chip.tensor import Tensor
 
 Program = Callable[[Chip], "Tensor | tuple[Tensor, ...] | None"]
@@ -57,6 +58,7 @@ PROGRAMS: dict[str, Program] = {
     "permute": lambda c: c.permute(zeros(c, 2, 3, 40), (2, 0, 1)),
     "slice": lambda c: c.slice(zeros(c, 3, 40), (1, 2), (3, 40)),
     "concat": lambda c: c.concat([floats(c, 3, 40), floats(c, 3, 2)], -1),
+    "to_memory_config": lambda c: c.to_memory_config(zeros(c, 3, 40), MemoryConfig.L1),
     "typecast to int32": lambda c: c.typecast(zeros(c, 3, 40), "int32"),
     "typecast to bfloat16": lambda c: c.typecast(zeros(c, 3, 40, dtype="int32"), "bf16"),
 }
