@@ -12,6 +12,8 @@ STEP_TILES = 2
 """Tiles of K that go through at a time (in0_block_w)."""
 QUERY_TILES, KEY_TILES = 4, 8
 """Rows of tiles of a chunk of queries, and of keys, of attention (chunks of 128 and 256)."""
+ATTENTION_BYTES = 1 << 20
+"""Most that attention is taken to use of a core."""
 
 
 def matmul_buffers(rows: int, length: int, columns: int, tile_bytes: tuple[int, int, int]) -> int:
@@ -33,16 +35,16 @@ def attention_buffers(queries: int, keys: int, width: int, q_bytes: int, kv_byte
     """Bytes of a core for attention of `queries` x `keys` rows of tiles, `width` tiles wide.
 
     Two chunks of queries, keys and values, the scores of one chunk, and the output with its partial
-    sums: as in ttnn's flash attention (sdpa_program_factory), without its statistics.
+    sums: as in ttnn's flash attention (sdpa_program_factory), without its statistics. Chunks of
+    keys are halved until all is within ATTENTION_BYTES.
 
     Args:
         q_bytes: of a tile of q, the scores and the output.
         kv_bytes: of a tile of k and v.
     """
     q, k = min(queries, QUERY_TILES), min(keys, KEY_TILES)
-    return (
-        2 * q * width * q_bytes
-        + 4 * k * width * kv_bytes
-        + q * k * q_bytes
-        + 2 * q * width * q_bytes
-    )
+    while True:
+        total = 4 * q * width * q_bytes + 4 * k * width * kv_bytes + q * k * q_bytes
+        if total <= ATTENTION_BYTES or k <= 1:
+            return min(total, ATTENTION_BYTES)
+        k //= 2
