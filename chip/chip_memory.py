@@ -41,7 +41,7 @@ class ChipMemory:
             InvalidArgument: it has a shard on a core or bank that the chip does not have.
         """
         memory, nbytes = self._rooms.get(spec) or self.room(spec)
-        return memory.allocate(nbytes, what)
+        return Allocation(memory, (nbytes, what))
 
     def footprint(self, spec: TensorSpec) -> Footprint:
         """What a tensor of `spec` takes of every bank, and where its pages lie."""

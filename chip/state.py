@@ -18,12 +18,14 @@ from typing import Any, NoReturn, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from .chip_memory import ChipMemory, Room
+from .chip_memory import ChipMemory
 from .clock import Clock
 from .cost import CostModel, Work
 from .dtype import DType
 from .errors import DTypeError, InvalidArgument, MeshtwinError, OpError
+from .memory.banks import Allocation, BankedMemory
 from .memory.config import MemoryConfig
+from .memory.free_list import Holder
 from .memory.written import Touch, poison
 from .record import OpFacts, OpRecord, Recorder
 from .spec import ChipSpec, load_product
@@ -74,7 +76,11 @@ class _Planned:
     __slots__ = ("circular_bytes", "duration_ps", "facts", "outputs", "rooms")
 
     def __init__(
-        self, plan: Plan, duration_ps: int, facts: OpFacts, rooms: tuple[Room, ...]
+        self,
+        plan: Plan,
+        duration_ps: int,
+        facts: OpFacts,
+        rooms: tuple[tuple[BankedMemory, Holder], ...],
     ) -> None:
         self.outputs, self.circular_bytes = plan.outputs, plan.circular_buffer_bytes
         self.duration_ps, self.facts, self.rooms = duration_ps, facts, rooms
@@ -117,8 +123,8 @@ class ChipState(ChipMemory):
         if planned is None:
             planned = self._make_plan(op, inputs, params)
         (spec,) = planned.outputs
-        ((memory, nbytes),) = planned.rooms
-        allocation = memory.allocate(nbytes, op.name)
+        ((memory, holder),) = planned.rooms
+        allocation = Allocation(memory, holder)
         if planned.circular_bytes:
             self.check_circular(op.name, planned.circular_bytes)
         storage = None
@@ -146,7 +152,7 @@ class ChipState(ChipMemory):
         planned = self._planned.get((op, params, *map(_spec_of, inputs)))
         if planned is None:
             planned = self._make_plan(op, inputs, params)
-        held = [memory.allocate(nbytes, op.name) for memory, nbytes in planned.rooms]
+        held = [Allocation(memory, holder) for memory, holder in planned.rooms]
         if planned.circular_bytes:
             self.check_circular(op.name, planned.circular_bytes)
         storages: tuple[Array | None, ...] = (None,) * len(held)
@@ -250,7 +256,9 @@ class ChipState(ChipMemory):
         try:
             _check_dtypes(op, specs)
             plan = op.rule(*params, *specs)
-            rooms = tuple(self.room(spec) for spec in plan.outputs)
+            rooms = tuple(
+                (memory, (nbytes, op.name)) for memory, nbytes in map(self.room, plan.outputs)
+            )
         except Exception as error:
             self._fail(op, error)
         cost = self.cost.duration(plan.work)

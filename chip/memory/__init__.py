@@ -5,5 +5,6 @@
 - free_list: addresses of one bank; all banks of a buffer are in lock step, so one list serves all.
 - banks: the DRAM or the L1 of a chip: allocations, holders, peak.
 - report: all of it as a value.
+- written: checked mode, where a read of what nobody wrote is an error.
 - circular: what ops' circular buffers take of L1, and their clash with tensors.
 """

@@ -11,7 +11,7 @@ from typing import final
 
 from ..errors import InvalidArgument, OutOfMemory
 from .config import Buffer
-from .free_list import FreeList
+from .free_list import FreeList, Holder
 
 LARGEST = 5  # holders named in an error
 
@@ -20,26 +20,42 @@ LARGEST = 5  # holders named in an error
 class Allocation:
     """Addresses `address` .. + `nbytes` of every bank; freed when nothing refers to it any more.
 
-    `what` is the label it is reported under. The address of an allocation of no bytes, and of one
-    that was freed, is -1.
+    Making one takes the room. `holder` is (bytes, label); the bytes must be a multiple of the
+    memory's alignment. The address of an allocation of no bytes, and of a freed one, is -1.
+
+    Raises:
+        OutOfMemory: no free block is large enough; nothing is taken.
     """
 
-    __slots__ = ("__weakref__", "_memory", "address", "nbytes", "what")
+    __slots__ = ("__weakref__", "_memory", "address", "holder")
 
-    def __init__(self, memory: "BankedMemory", address: int, nbytes: int, what: str) -> None:
-        self._memory, self.address, self.nbytes, self.what = memory, address, nbytes, what
+    def __init__(self, memory: "BankedMemory", holder: Holder) -> None:
+        self._memory, self.holder = memory, holder
+        self.address = address = memory.take(holder)
+        if address < 0:
+            memory.refuse(holder)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, or took, of every bank."""
+        return self.holder[0]
+
+    @property
+    def what(self) -> str:
+        """The label that it is reported under."""
+        return self.holder[1]
 
     @property
     def is_freed(self) -> bool:
         """Whether `free` was called."""
-        return self.address < 0 < self.nbytes
+        return self.address < 0 < self.holder[0]
 
     def free(self) -> None:
         """Give the bytes back (once, however often it is called)."""
         address = self.address
         if address >= 0:
             self.address = -1
-            self._memory._give_back(address, self.nbytes)
+            self._memory.give_back(address)
 
     __del__ = free
 
@@ -61,8 +77,8 @@ class BankedMemory:
     """
 
     __slots__ = (
-        "_free_bytes", "_least_free_bytes", "_live", "_take", "alignment", "bank_bytes", "buffer",
-        "chip", "free_list", "grid", "num_banks", "page_alignment", "reserved_bytes",
+        "alignment", "bank_bytes", "buffer", "chip", "free_list", "give_back", "grid", "num_banks",
+        "page_alignment", "reserved_bytes", "take",
     )  # fmt: skip
 
     def __init__(
@@ -87,9 +103,8 @@ class BankedMemory:
         room = (bank_bytes - reserved_bytes) // alignment * alignment
         self.free_list = FreeList(reserved_bytes, room)
         is_dram = buffer is Buffer.DRAM
-        self._take = self.free_list.take_low if is_dram else self.free_list.take_high
-        self._free_bytes = self._least_free_bytes = room
-        self._live: dict[int, tuple[int, str]] = {}
+        self.take = self.free_list.take_low if is_dram else self.free_list.take_high
+        self.give_back = self.free_list.give_back
 
     def allocate(self, nbytes: int, what: str) -> Allocation:
         """Take `nbytes` of every bank (rounded up to the alignment) for `what`, a label.
@@ -97,31 +112,20 @@ class BankedMemory:
         Raises:
             OutOfMemory: no free block is large enough; nothing is taken.
         """
-        size = -(-nbytes // self.alignment) * self.alignment
+        return Allocation(self, (-(-nbytes // self.alignment) * self.alignment, what))
+
+    def refuse(self, holder: Holder) -> None:
+        """Raise OutOfMemory for what no free block has room for, if it is any bytes at all."""
+        size, what = holder
         if not size:
-            return Allocation(self, -1, 0, what)
-        address = self._take(size)
-        if address < 0:
-            self._refuse(size, what)
-        self._free_bytes = free = self._free_bytes - size
-        if free < self._least_free_bytes:
-            self._least_free_bytes = free
-        self._live[address] = (size, what)
-        return Allocation(self, address, size, what)
-
-    def _give_back(self, address: int, nbytes: int) -> None:
-        self.free_list.give_back(address, nbytes)
-        self._free_bytes += nbytes
-        del self._live[address]
-
-    def _refuse(self, size: int, what: str) -> None:
+            return
         raise OutOfMemory(
             self.chip,
             self.buffer.value,
             what,
             size,
             self.num_banks,
-            self._free_bytes,
+            self.free_list.free_bytes,
             self.free_list.largest,
             self.free_list.size,
             tuple(self.holders()[:LARGEST]),
@@ -135,32 +139,32 @@ class BankedMemory:
     @property
     def used_bytes(self) -> int:
         """What is taken, in all banks."""
-        return self.num_banks * (self.free_list.size - self._free_bytes)
+        return self.num_banks * (self.free_list.size - self.free_list.free_bytes)
 
     @property
     def free_bytes(self) -> int:
         """What is left, in blocks of whatever size."""
-        return self.num_banks * self._free_bytes
+        return self.num_banks * self.free_list.free_bytes
 
     @property
     def peak_bytes(self) -> int:
         """The most that was ever taken at once."""
-        return self.num_banks * (self.free_list.size - self._least_free_bytes)
+        return self.num_banks * (self.free_list.size - self.free_list.least_free_bytes)
 
     def holders(self) -> Sequence[tuple[str, int]]:
         """Who holds how many bytes in all banks, by label, the largest first."""
         held: dict[str, int] = {}
-        for size, what in self._live.values():
+        for size, what in self.free_list.holders.values():
             held[what] = held.get(what, 0) + self.num_banks * size
         return sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))
 
     def taken(self) -> Sequence[tuple[int, int, str]]:
         """(address, bytes, label) of every allocation, by address; the same in every bank."""
-        return sorted((address, size, what) for address, (size, what) in self._live.items())
+        return sorted(
+            (address, size, what) for address, (size, what) in self.free_list.holders.items()
+        )
 
     def lowest(self) -> tuple[int, str] | None:
         """(address, label) of the lowest allocation; None when there is none."""
-        if not self._live:
-            return None
-        address = min(self._live)
-        return address, self._live[address][1]
+        holders = self.free_list.holders
+        return min((address, what) for address, (_, what) in holders.items()) if holders else None

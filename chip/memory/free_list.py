@@ -10,22 +10,39 @@ is not looked for, so that two kinds of buffers can grow towards each other.
 from bisect import bisect_left
 from collections.abc import Sequence
 
+Holder = tuple[int, str]
+"""Bytes of every bank, and the label they are held under."""
+
 
 class FreeList:
-    """Free blocks of the addresses base .. base + size - 1, sorted by address.
+    """Addresses base .. base + size - 1: the free blocks, by address, and who holds the others.
 
     Sizes asked for are multiples of the caller's alignment, as `base` is: then every address is.
+
+    Attributes:
+        holders: of every block that is taken, by its address.
+        free_bytes, least_free_bytes: now, and the least that there ever were.
     """
 
-    __slots__ = ("_sizes", "_starts", "base", "size")
+    __slots__ = (
+        "_sizes", "_starts", "base", "free_bytes", "holders", "least_free_bytes", "size",
+    )  # fmt: skip
 
     def __init__(self, base: int, size: int) -> None:
         self.base, self.size = base, size
         self._starts = [base]
         self._sizes = [size]
+        self.free_bytes = self.least_free_bytes = size
+        self.holders: dict[int, Holder] = {}
 
-    def take_low(self, size: int) -> int:
-        """Take `size` > 0 bytes from the lowest free block that has them; -1 when none has."""
+    def take_low(self, holder: Holder) -> int:
+        """Take a block from the start of the lowest free one that has room for it.
+
+        Returns its address; -1 when there is none, or no bytes are asked for.
+        """
+        size = holder[0]
+        if not size:
+            return -1
         sizes = self._sizes
         for index, room in enumerate(sizes):
             if room >= size:
@@ -36,29 +53,41 @@ class FreeList:
                 else:
                     starts[index] = start + size
                     sizes[index] = room - size
+                self.free_bytes = free = self.free_bytes - size
+                if free < self.least_free_bytes:
+                    self.least_free_bytes = free
+                self.holders[start] = holder
                 return start
         return -1
 
-    def take_high(self, size: int) -> int:
-        """Take `size` > 0 bytes from the end of the highest free block that has them; or -1."""
+    def take_high(self, holder: Holder) -> int:
+        """Take a block from the end of the highest free one that has room; returns as above."""
+        size = holder[0]
+        if not size:
+            return -1
         sizes = self._sizes
         for index in range(len(sizes) - 1, -1, -1):
             room = sizes[index]
             if room >= size:
-                start = self._starts[index]
+                start = self._starts[index] + room - size
                 if room == size:
                     del self._starts[index], sizes[index]
                 else:
                     sizes[index] = room - size
-                return start + room - size
+                self.free_bytes = free = self.free_bytes - size
+                if free < self.least_free_bytes:
+                    self.least_free_bytes = free
+                self.holders[start] = holder
+                return start
         return -1
 
-    def give_back(self, start: int, size: int) -> None:
-        """Free what was taken, whole."""
+    def give_back(self, start: int) -> None:
+        """Free the block that was taken at an address."""
+        size = self.holders.pop(start)[0]
+        self.free_bytes += size
         starts, sizes = self._starts, self._sizes
-        end = start + size
         index = bisect_left(starts, start)
-        joins_next = index < len(starts) and starts[index] == end
+        joins_next = index < len(starts) and starts[index] == start + size
         if index and starts[index - 1] + sizes[index - 1] == start:
             sizes[index - 1] += size
             if joins_next:

@@ -34,10 +34,10 @@ class FreeListMachine(RuleBasedStateMachine):
         fitting = [(at, room) for at, room in self.gaps() if room >= size]
         if low:
             expected = fitting[0][0] if fitting else -1
-            got = self.free_list.take_low(size)
+            got = self.free_list.take_low((size, "x"))
         else:
             expected = sum(fitting[-1]) - size if fitting else -1
-            got = self.free_list.take_high(size)
+            got = self.free_list.take_high((size, "x"))
         assert got == expected
         if got >= 0:
             self.taken[got] = size
@@ -46,12 +46,15 @@ class FreeListMachine(RuleBasedStateMachine):
     def give_back(self, which: int) -> None:
         if self.taken:
             start = sorted(self.taken)[which % len(self.taken)]
-            self.free_list.give_back(start, self.taken.pop(start))
+            del self.taken[start]
+            self.free_list.give_back(start)
 
     @invariant()
     def free_blocks_are_the_gaps_whole_and_merged(self) -> None:
         gaps = self.gaps()
         assert list(self.free_list.blocks()) == gaps
+        assert self.free_list.free_bytes == sum(size for _, size in gaps)
+        assert self.free_list.holders == {at: (size, "x") for at, size in self.taken.items()}
         assert self.free_list.largest == max((size for _, size in gaps), default=0)
         assert self.free_list.lowest_taken == min(self.taken, default=BASE + SIZE)
         assert all(start % 64 == 0 == size % 64 for start, size in gaps)
@@ -63,25 +66,25 @@ TestFreeList = FreeListMachine.TestCase
 @given(st.lists(st.integers(1, 8), max_size=20), st.randoms(use_true_random=False))
 def test_all_given_back_in_any_order_is_one_block_again(sizes: list[int], order: object) -> None:
     free_list = FreeList(0, 1 << 20)
-    taken = [(free_list.take_low(size), size) for size in sizes]
+    taken = [(free_list.take_low((size, "x")), size) for size in sizes]
     order.shuffle(taken)  # type: ignore[attr-defined]
-    for start, size in taken:
-        free_list.give_back(start, size)
+    for start, _ in taken:
+        free_list.give_back(start)
     assert list(free_list.blocks()) == [(0, 1 << 20)]
 
 
 def test_low_takes_the_first_block_that_fits_though_another_fits_better() -> None:
     free_list = FreeList(0, 1000)
-    first, kept, second, _ = (free_list.take_low(size) for size in (300, 10, 100, 10))
-    free_list.give_back(first, 300)
-    free_list.give_back(second, 100)
-    assert free_list.take_low(100) == first
+    first, kept, second, _ = (free_list.take_low((size, "x")) for size in (300, 10, 100, 10))
+    free_list.give_back(first)
+    free_list.give_back(second)
+    assert free_list.take_low((100, "x")) == first
     assert kept == 300
 
 
 def test_high_takes_the_end_of_the_last_block_that_fits() -> None:
     free_list = FreeList(0, 1000)
-    assert free_list.take_high(100) == 900
-    assert free_list.take_high(900) == 0
-    assert free_list.take_high(1) == -1 == free_list.take_low(1)
+    assert free_list.take_high((100, "x")) == 900
+    assert free_list.take_high((900, "x")) == 0
+    assert free_list.take_high((1, "x")) == -1 == free_list.take_low((1, "x"))
     assert free_list.lowest_taken == 0
