@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ..chip.errors import human_bytes
+from ..chip.memory.banks import layers_together
 from ..chip.memory.report import BankReport, MemoryReport
 from ..fabric.topology import Box
 from ..models.config import LlamaConfig
 from ..models.memory_plan import plan_memory
 from . import arguments
-from .memory_picture import LETTERS, OTHER, extent, groups, svg, text_bar
+from .memory_picture import LETTERS, OTHER, extent, svg, text_bar
 from .pull import pull
 
 DESCRIPTION = """\
@@ -136,7 +137,7 @@ def _show_bank(bank: BankReport, console: Console) -> None:
         f"\none of {_unit(bank)}: the first {end} (#: reserved, .: free)", highlight=False
     )
     console.print(text_bar(bank, BAR_WIDTH), highlight=False, markup=False)
-    found = groups(bank)
+    found = layers_together(bank.holders)
     if not found:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")

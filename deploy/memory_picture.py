@@ -4,10 +4,10 @@ One bar is one bank of DRAM, or the L1 of one core; all banks are alike. Labels 
 the number of a layer are one holder.
 """
 
-import re
 from html import escape
 
 from ..chip.errors import human_bytes
+from ..chip.memory.banks import group_of_layers, layers_together
 from ..chip.memory.report import BankReport, Block, MemoryReport
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -17,19 +17,6 @@ COLOURS = (
     "#9d755d", "#7f7f7f", "#1f9e89", "#8c6bb1",
 )  # fmt: skip
 WIDTH, BAR, ROW = 1000, 44, 18  # of the picture, of a bar and of a line of text, in pixels
-
-
-def group(label: str) -> str:
-    """The label without the number of a layer: "layers.3.mlp" is "layers.*.mlp"."""
-    return re.sub(r"(?<=[. ])\d+(?=[. ]|$)", "*", label)
-
-
-def groups(report: BankReport) -> list[tuple[str, int]]:
-    """Bytes of one bank by group of labels, the largest first."""
-    held: dict[str, int] = {}
-    for label, size in report.holders:
-        held[group(label)] = held.get(group(label), 0) + size
-    return sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def extent(report: BankReport) -> int:
@@ -48,11 +35,11 @@ def text_bar(report: BankReport, width: int) -> str:
 
     The largest holder is A, the next B; "." is free, "#" reserved, "*" any holder beyond z.
     """
-    names = [name for name, _ in groups(report)]
+    names = [name for name, _ in layers_together(report.holders)]
     letters = dict(zip(names, LETTERS, strict=False))
     pieces = [(0, report.reserved_bytes, RESERVED)]
     for block in report.blocks:
-        letter = FREE if block.is_free else letters.get(group(block.what), OTHER)
+        letter = FREE if block.is_free else letters.get(group_of_layers(block.what), OTHER)
         pieces.append((block.address, block.address + block.nbytes, letter))
     cells, last_address = [], extent(report)
     for cell in range(width):
@@ -89,7 +76,7 @@ def svg(report: MemoryReport) -> str:
 
 def _bank_svg(report: BankReport, y: int) -> tuple[list[str], int]:
     """The lines of one memory drawn from `y` down, and where it ends."""
-    found = groups(report)
+    found = layers_together(report.holders)
     colours = {name: COLOURS[i % len(COLOURS)] for i, (name, _) in enumerate(found)}
     unit = "banks" if report.buffer == "DRAM" else "cores"
     words = (
@@ -104,7 +91,7 @@ def _bank_svg(report: BankReport, y: int) -> tuple[list[str], int]:
     reserved = Block(0, report.reserved_bytes, "reserved")
     for block in (reserved, *report.blocks):
         width = min(block.address + block.nbytes, last_address) - block.address
-        fill = "#f4f4f4" if block.is_free else colours.get(group(block.what), "#444444")
+        fill = "#f4f4f4" if block.is_free else colours.get(group_of_layers(block.what), "#444444")
         label = (
             f"{block.what or 'free'}: {human_bytes(block.nbytes)} at {block.address} "
             f"({block.address:#x})"

@@ -6,6 +6,7 @@ free list therefore serves all banks. DRAM is filled from the bottom; L1 from th
 circular buffers lie at its bottom. Addresses and sizes are multiples of the DRAM alignment in both.
 """
 
+import re
 from collections.abc import Sequence
 from typing import final
 
@@ -14,6 +15,23 @@ from .config import Buffer
 from .free_list import FreeList, Holder
 
 LARGEST = 5  # holders named in an error
+
+
+def layers_together(holders: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
+    """(label, bytes) with the layers of a model summed up, the largest first.
+
+    "layers.0.mlp" and "layers.1.mlp" are both "layers.*.mlp".
+    """
+    held: dict[str, int] = {}
+    for label, size in holders:
+        group = group_of_layers(label)
+        held[group] = held.get(group, 0) + size
+    return sorted(held.items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def group_of_layers(label: str) -> str:
+    """The label without the number of a layer: "layers.3.mlp" is "layers.*.mlp"."""
+    return re.sub(r"(?<=[. ])\d+(?=[. ]|$)", "*", label)
 
 
 @final
@@ -128,7 +146,7 @@ class BankedMemory:
             self.free_list.free_bytes,
             self.free_list.largest,
             self.free_list.size,
-            tuple(self.holders()[:LARGEST]),
+            tuple(layers_together(self.holders())[:LARGEST]),
         )
 
     @property

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from meshtwin.chip.chip import Chip
+from meshtwin.chip.memory.banks import layers_together
 from meshtwin.chip.memory.config import MemoryConfig
 from meshtwin.deploy.cli import main
-from meshtwin.deploy.memory_picture import extent, group, groups, svg, text_bar
+from meshtwin.deploy.memory_picture import extent, svg, text_bar
 from meshtwin.models.config import LlamaConfig
 
 from ..models.tiny import hf_config, tiny_config
@@ -94,7 +95,10 @@ def test_a_bar_shows_each_holder_where_it_lies() -> None:
     bar = text_bar(report.l1, 96)
     assert re.fullmatch(r"#{7}\.+B+A+", bar), bar
     assert len(bar) == 96
-    assert groups(report.l1) == [("layer * x", 300 * 2048), ("<scores>", 250 * 2048)]
+    assert layers_together(report.l1.holders) == [
+        ("layer * x", 300 * 2048),
+        ("<scores>", 250 * 2048),
+    ]
     assert "&lt;scores&gt;" in svg(report) and "<scores>" not in svg(report)
     assert set(text_bar(report.dram, 96)) == {"."}
     assert len(held) == 2 and other.memory is MemoryConfig.L1
@@ -107,9 +111,3 @@ def test_a_bar_of_a_bank_that_is_nearly_empty_ends_after_what_is_there() -> None
     assert extent(chip.memory_report().dram) == 1 << 15
     assert text_bar(chip.memory_report().dram, 32) == "A" * 26 + "." * 6
     assert small.shape == (320, 320)
-
-
-def test_labels_of_layers_are_one_group() -> None:
-    assert group("model.layers.12.mlp.up_proj.weight") == "model.layers.*.mlp.up_proj.weight"
-    assert group("layer 3") == "layer *"
-    assert group("conv2d") == "conv2d"

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshtwin.chip.errors import InvalidArgument, OutOfMemory
-from meshtwin.chip.memory.banks import Allocation, BankedMemory
+from meshtwin.chip.memory.banks import (
+    Allocation,
+    BankedMemory,
+    group_of_layers,
+    layers_together,
+)
 from meshtwin.chip.memory.config import Buffer
 from meshtwin.chip.memory.report import bank_report
 
@@ -115,3 +120,9 @@ def test_figures_blocks_and_holders_always_agree(
     alive.clear()
     assert memory.used_bytes == 0
     assert len(memory.free_list.blocks()) == 1
+
+
+def test_labels_of_layers_are_summed_up() -> None:
+    holders = [("embed", 5), ("layers.0.mlp.w", 3), ("layers.11.mlp.w", 4), ("layer 3", 1)]
+    assert layers_together(holders) == [("layers.*.mlp.w", 7), ("embed", 5), ("layer *", 1)]
+    assert [group_of_layers(label) for label in ("conv2d", "k 12", "12")] == ["conv2d", "k *", "12"]
