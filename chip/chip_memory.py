@@ -66,7 +66,15 @@ class ChipMemory:
     def check_alive(self, op: str, *inputs: Tensor) -> None:
         """Raise UseAfterFree, or in checked mode UninitializedRead, for inputs read whole."""
         if self._is_careful:
-            self._check(op, inputs, (Touch(),) * len(inputs))
+            self.check_not_freed(op, inputs)
+            if self._written is not None:
+                self._written.touch(self.rank, op, inputs, (Touch(),) * len(inputs))
+
+    def check_not_freed(self, op: str, inputs: tuple[Tensor, ...]) -> None:
+        """Raise UseAfterFree if one of them was freed."""
+        for tensor in inputs:
+            if tensor.allocation is not None and tensor.allocation.is_freed:
+                raise UseAfterFree(self.rank, op, tensor.named())
 
     def check_circular(self, op: str, nbytes: int) -> None:
         """Raise CircularBufferClash if the op's buffers reach into the lowest tensor of L1."""
@@ -75,14 +83,6 @@ class ChipMemory:
             lowest = self.l1.lowest()
             what = "" if lowest is None else lowest[1]
             raise CircularBufferClash(self.rank, op, nbytes, start, end, what)
-
-    def _check(self, op: str, inputs: tuple[Tensor, ...], touches: tuple[Touch, ...]) -> None:
-        for tensor in inputs:
-            if tensor.allocation is not None and tensor.allocation.is_freed:
-                raise UseAfterFree(self.rank, op, tensor.named())
-        if self._written is not None:
-            named = ((tensor.named(), tensor.shape, tensor.allocation) for tensor in inputs)
-            self._written.touch(self.rank, op, named, touches)
 
     def room(self, spec: TensorSpec) -> Room:
         """The memory that a tensor of `spec` lies in, and what it takes of every bank."""

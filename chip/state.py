@@ -244,12 +244,13 @@ class ChipState(ChipMemory):
         return tensor
 
     def _look(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> None:
-        specs = [tensor.spec for tensor in inputs]
-        if op.touches is None:
+        """Raise UseAfterFree, or in checked mode UninitializedRead, for an input."""
+        self.check_not_freed(op.name, inputs)
+        if self._written is not None:
             touches: tuple[Touch, ...] = (Touch(),) * len(inputs)
-        else:
-            touches = op.touches(*params, *specs)
-        self._check(op.name, inputs, touches)
+            if op.touches is not None:
+                touches = op.touches(*params, *[tensor.spec for tensor in inputs])
+            self._written.touch(self.rank, op.name, inputs, touches)
 
     def _make_plan(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> _Planned:
         specs = [tensor.spec for tensor in inputs]

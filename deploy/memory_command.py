@@ -2,18 +2,19 @@
 
 import argparse
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from ..chip.errors import human_bytes
+from ..chip.errors import InvalidArgument, human_bytes
 from ..chip.memory.banks import layers_together
 from ..chip.memory.report import BankReport, MemoryReport
 from ..fabric.topology import Box
 from ..models.config import LlamaConfig
-from ..models.memory_plan import plan_memory
+from ..models.memory_plan import plan_chip, plan_memory
 from . import arguments
 from .memory_picture import LETTERS, OTHER, extent, svg, text_bar
 from .pull import pull
@@ -21,12 +22,14 @@ from .pull import pull
 DESCRIPTION = """\
 Say what a model takes of the memory of a chip of a box: weights, caches and the largest prefill, at
 the addresses where they would lie. The model's own code runs in plan mode: no weight is read, no
-chip is opened, so a folder with nothing but a config.json will do. Exit code 1 if it does not fit.
+chip is opened, so a folder with nothing but a config.json will do. Or of a program of yours: what
+it holds when it returns, and its peak. Exit code 1 if it does not fit.
 """
 EPILOG = """\
 examples:
   meshtwin memory --model smollm2 --box quietbox2
   meshtwin memory --model ./llama-3.1-8b --box p150 --max-length 8192 --svg memory.svg
+  meshtwin memory --program my_program.py --box galaxy
 """
 LENGTH = 2048
 WIDTH = 110
@@ -41,12 +44,18 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     command = commands.add_parser(
         "memory",
         parents=[common],
-        help="what a model takes of a chip's memory",
+        help="what a model or a program takes of a chip's memory",
         description=DESCRIPTION,
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument(
+    what = command.add_mutually_exclusive_group()
+    what.add_argument(
+        "--program",
+        metavar="FILE.py",
+        help="instead of a model: `program(chip)` of this file, run on chip 0 in plan mode",
+    )
+    what.add_argument(
         "--model",
         default="smollm2",
         help="smollm2, a Hugging Face name (org/name), or a folder with a config.json",
@@ -73,7 +82,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plan the model and print what its memory holds."""
+    """Plan the model, or the program, and print what its memory holds."""
+    if args.program:
+        return tell(args, args.program, run_program(args.program, args.box))
     folder = Path(args.model).expanduser()
     if not (folder / "config.json").is_file():
         folder = pull(args.model, args.dtype)
@@ -82,25 +93,48 @@ def run(args: argparse.Namespace) -> int:
     report = plan_memory(
         args.box, config, arguments.dtype(args.dtype), length, args.prompt_length, args.batch
     )
+    return tell(args, args.model, report, length)
+
+
+def run_program(file: str, box: Box) -> MemoryReport:
+    """The memory of chip 0 after `program(chip)` of a Python file, what it returned still held.
+
+    Raises:
+        InvalidArgument: the file defines no function `program`.
+    """
+    program = runpy.run_path(file).get("program")
+    if not callable(program):
+        raise InvalidArgument(f"{file} defines no function program(chip)")
+    chip = plan_chip(box)
+    held = program(chip)
+    report = chip.memory_report()
+    del held
+    return report
+
+
+def tell(
+    args: argparse.Namespace, name: str, report: MemoryReport, length: int | None = None
+) -> int:
+    """Print the report of a model with room for `length` tokens, or of a program (None)."""
     if args.svg:
         Path(args.svg).write_text(svg(report), encoding="utf-8")
     if args.json:
-        print(json.dumps(describe(args.model, args.box, length, report), indent=2))
+        print(json.dumps(describe(name, args.box, length, report), indent=2))
     else:
-        show(args.model, args.box, length, report, Console(width=WIDTH))
+        show(name, args.box, length, report, Console(width=WIDTH))
     return 0
 
 
-def describe(model: str, box: Box, length: int, report: MemoryReport) -> dict[str, Any]:
+def describe(name: str, box: Box, length: int | None, report: MemoryReport) -> dict[str, Any]:
     """The report and what it is of, as plain values; bytes are those of one bank or core."""
-    return {"model": model, "box": box.name, "max_length": length, **report.as_dict()}
+    return {"of": name, "box": box.name, "max_length": length, **report.as_dict()}
 
 
-def show(model: str, box: Box, length: int, report: MemoryReport, console: Console) -> None:
+def show(name: str, box: Box, length: int | None, report: MemoryReport, console: Console) -> None:
     """Tables and bars for people."""
+    room = "" if length is None else f", room for {length} tokens"
     console.print(
-        f"{model} on {box.name}: chip {report.chip} of {box.num_chips} ({report.product}), "
-        f"room for {length} tokens\n",
+        f"{name} on {box.name}: chip {report.chip} of {box.num_chips} ({report.product}){room}\n",
         soft_wrap=True,
     )
     table = Table(box=None, pad_edge=False, header_style="bold")

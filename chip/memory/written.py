@@ -5,7 +5,7 @@ Only tensors made by `empty` are watched: every other one is written whole by wh
 
 from collections.abc import Iterable
 from types import EllipsisType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,6 +21,19 @@ NOTHING: Region = (slice(0, 0),)
 
 POISON_WORD = 0xDEADBEEF
 """What memory that nobody wrote holds, as integers; as floats it is NaN."""
+
+
+class Holding(Protocol):
+    """A tensor, as far as it matters here."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its shape."""
+
+    allocation: Allocation | None
+
+    def named(self) -> str:
+        """What errors call it."""
 
 
 class Touch(NamedTuple):
@@ -53,24 +66,21 @@ class WrittenElements:
         self._masks[allocation] = np.zeros(shape, np.bool_)
 
     def touch(
-        self,
-        chip: int,
-        op: str,
-        tensors: Iterable[tuple[str, tuple[int, ...], Allocation | None]],
-        touches: Iterable[Touch],
+        self, chip: int, op: str, inputs: Iterable[Holding], touches: Iterable[Touch]
     ) -> None:
-        """An op reads and writes: (name, shape, allocation) of its inputs, and what it touches.
+        """An op reads and writes some of its inputs.
 
         Raises:
             UninitializedRead: it reads what nothing has written.
         """
-        for (name, shape, allocation), touch in zip(tensors, touches, strict=True):
-            mask = None if allocation is None else self._masks.get(allocation)
+        for tensor, touch in zip(inputs, touches, strict=True):
+            mask = None if tensor.allocation is None else self._masks.get(tensor.allocation)
             if mask is None:
                 continue
-            seen = mask.reshape(shape)  # a view may have another shape
+            seen = mask.reshape(tensor.shape)  # a view may have another shape
             read = seen[touch.reads]
             if not read.all():
-                raise UninitializedRead(chip, op, name, read.size, int(read.size - read.sum()))
+                missing = int(read.size - read.sum())
+                raise UninitializedRead(chip, op, tensor.named(), read.size, missing)
             if touch.writes is not None:
                 seen[touch.writes] = True

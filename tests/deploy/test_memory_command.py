@@ -84,6 +84,26 @@ def test_the_picture_is_a_file_of_svg(folder: Path, tmp_path: Path) -> None:
     assert any(word.startswith("L1: one of 110 cores") for word in words)
 
 
+def test_a_program_of_ones_own_is_told_as_it_returns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def program(chip):\n"
+        "    x = chip.zeros((64, 64), what='x')\n"
+        "    return chip.all_reduce(chip.add(x, x))\n"
+    )
+    assert main(["memory", "--program", str(file), "--box", "galaxy", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["dram"]["holders"] == [["all_reduce", 2048]]
+    assert found["dram"]["peak_bytes"] == 3 * 2048
+    assert main(["memory", "--program", str(file)]) == 0
+    assert "mine.py on quietbox2: chip 0 of 4 (p300c)\n" in capsys.readouterr().out
+    file.write_text("x = 1\n")
+    assert main(["memory", "--program", str(file)]) == 1
+    assert "defines no function program(chip)" in capsys.readouterr().err
+
+
 def test_a_bar_shows_each_holder_where_it_lies() -> None:
     chip = Chip.open("p150", plan=True)
     held = [
