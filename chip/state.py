@@ -125,7 +125,7 @@ class ChipState(ChipMemory):
         (spec,) = planned.outputs
         ((memory, holder),) = planned.rooms
         allocation = Allocation(memory, holder)
-        if planned.circular_bytes:
+        if planned.circular_bytes and self.l1.free_list.holders:
             self.check_circular(op.name, planned.circular_bytes)
         storage = None
         for tensor in inputs:
@@ -153,7 +153,7 @@ class ChipState(ChipMemory):
         if planned is None:
             planned = self._make_plan(op, inputs, params)
         held = [Allocation(memory, holder) for memory, holder in planned.rooms]
-        if planned.circular_bytes:
+        if planned.circular_bytes and self.l1.free_list.holders:
             self.check_circular(op.name, planned.circular_bytes)
         storages: tuple[Array | None, ...] = (None,) * len(held)
         if all(tensor.storage is not None for tensor in inputs):
@@ -260,6 +260,7 @@ class ChipState(ChipMemory):
             rooms = tuple(
                 (memory, (nbytes, op.name)) for memory, nbytes in map(self.room, plan.outputs)
             )
+            self.check_circular(op.name, plan.circular_buffer_bytes)
         except Exception as error:
             self._fail(op, error)
         cost = self.cost.duration(plan.work)
