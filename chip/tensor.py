@@ -57,6 +57,10 @@ class TensorSpec:
         tiled = layout is Layout.TILE
         self.padded_bytes = self.num_tiles * TILE * TILE * dtype.itemsize if tiled else self.nbytes
 
+    def memory_for(self, shape: Shape) -> MemoryConfig:
+        """Where a result of another shape lies beside this: shards become interleaved."""
+        return self.memory if shape == self.shape else self.memory.interleaved()
+
     def pages(self) -> Pages:
         """How the tensor is cut in pages: tiles, or rows (of width and block shards, parts)."""
         if self.layout is Layout.TILE:

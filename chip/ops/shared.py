@@ -65,7 +65,7 @@ def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSp
 
     Shards stay where the shape stays; another shape is interleaved over the same memory.
     """
-    memory = spec.memory if shape == spec.shape else spec.memory.interleaved()
+    memory = spec.memory_for(shape)
     if dtype is None or dtype.is_float == spec.dtype.is_float:
         return tensor_spec(shape, dtype or spec.dtype, spec.layout, memory)
     return tensor_spec(shape, dtype, None, memory.interleaved())

@@ -10,6 +10,13 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import UseAfterFree
+from meshtwin.chip.memory.config import (
+    Buffer,
+    MemoryConfig,
+    MemoryLayout,
+    ShardSpec,
+    core_grid,
+)
 from meshtwin.chip.tensor import decode, encode
 from meshtwin.collectives.algorithm import Algorithm, Layout, Team, algorithm, algorithms
 from meshtwin.collectives.call import Call
@@ -448,6 +455,16 @@ def test_algorithms_of_one_name_and_different_steps_are_a_mismatch(transport: st
 
     ends = endings("quietbox2", program, transport=transport)
     assert [type(end) for end in ends] == [CollectiveMismatch] * 4
+
+
+def test_results_lie_in_the_memory_of_what_went_in_and_shards_of_another_shape_do_not() -> None:
+    shards = MemoryConfig(Buffer.L1, MemoryLayout.HEIGHT_SHARDED, ShardSpec(core_grid(2), (32, 32)))
+
+    def program(chip: MeshChip) -> list[MemoryConfig]:
+        x = chip.tensor(np.ones((64, 32), np.float32), memory=shards)
+        return [chip.all_reduce(x).memory, chip.all_gather(x, 0).memory]
+
+    assert run_spmd("p300", program) == [[shards, MemoryConfig.L1]] * 2
 
 
 def test_a_freed_tensor_is_not_sent() -> None:
