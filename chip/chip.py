@@ -59,6 +59,7 @@ from .ops.logic import (
     where,
 )
 from .ops.matmul import linear, matmul
+from .ops.memory import to_memory_config
 from .ops.movement import concat, permute, reshape, slice, typecast
 from .ops.norm import rms_norm
 from .ops.order import argmax, sort, topk
@@ -170,6 +171,7 @@ class Chip(ChipState):
     permute = permute
     reshape = reshape
     slice = slice
+    to_memory_config = to_memory_config
     typecast = typecast
 
     rms_norm = rms_norm

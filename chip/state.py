@@ -5,7 +5,7 @@ out and what work it is), values (arrays in, arrays out) and a name. `ChipState.
 use:
 
 1. find the plan of these shapes: made once by the rule, then looked up;
-2. charge DRAM for the outputs;
+2. take memory for the outputs;
 3. compute the values, if every input has some (plan mode: none has, and nothing else changes);
 4. advance the clock by the planned duration, and record the op.
 """
@@ -18,14 +18,18 @@ from typing import Any, NoReturn, Self, final
 import numpy as np
 import numpy.typing as npt
 
+from .chip_memory import ChipMemory
 from .clock import Clock
 from .cost import CostModel, Work
 from .dtype import DType
 from .errors import DTypeError, InvalidArgument, MeshtwinError, OpError
-from .memory import DramLedger
+from .memory.banks import Allocation, BankedMemory
+from .memory.config import MemoryConfig
+from .memory.free_list import Holder
+from .memory.written import Touch, poison
 from .record import OpFacts, OpRecord, Recorder
 from .spec import ChipSpec, load_product
-from .tensor import Array, Layout, Memory, Tensor, TensorSpec, encode, tensor_spec
+from .tensor import Array, Layout, Shape, Tensor, TensorSpec, encode, tensor_spec
 
 Params = tuple[Hashable, ...]
 
@@ -37,10 +41,14 @@ _spec_of = attrgetter("spec")
 @final
 @dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """What a rule says of one call: the outputs, and the work that it takes."""
+    """What a rule says of one call: the outputs, and the work that it takes.
+
+    `circular_buffer_bytes` are those of every core's L1 while it runs; see memory/circular.
+    """
 
     outputs: tuple[TensorSpec, ...]
     work: Work
+    circular_buffer_bytes: int = 0
 
 
 @final
@@ -50,40 +58,51 @@ class Op:
 
     `rule(*params, *specs)` gives a Plan or raises; `values(*params, *arrays)` the output array.
     With several outputs `values` gives a tuple; with none it writes into an input and gives None.
-    `any_dtype` says that it takes formats that chips do not compute with.
+    `any_dtype` says that it takes formats that chips do not compute with. `touches(*params,
+    *specs)` says which elements of each input it reads and writes; None: it reads all, writes none.
     """
 
     name: str
     rule: Callable[..., Plan]
     values: Callable[..., Any]
     any_dtype: bool = False
+    touches: Callable[..., tuple[Touch, ...]] | None = None
 
 
 @final
 class _Planned:
     """A plan with what this chip makes of it."""
 
-    __slots__ = ("duration_ps", "facts", "outputs")
+    __slots__ = ("circular_bytes", "duration_ps", "facts", "outputs", "rooms")
 
-    def __init__(self, outputs: tuple[TensorSpec, ...], duration_ps: int, facts: OpFacts) -> None:
-        self.outputs, self.duration_ps, self.facts = outputs, duration_ps, facts
+    def __init__(
+        self,
+        plan: Plan,
+        duration_ps: int,
+        facts: OpFacts,
+        rooms: tuple[tuple[BankedMemory, Holder], ...],
+    ) -> None:
+        self.outputs, self.circular_bytes = plan.outputs, plan.circular_buffer_bytes
+        self.duration_ps, self.facts, self.rooms = duration_ps, facts, rooms
 
 
-class ChipState:
+class ChipState(ChipMemory):
     """One chip: its product, clock, DRAM and records.
 
     Args:
         spec: the product's chip.
         rank: its number in the mesh; errors carry it.
         plan: tensors made here have no values: shapes, time and memory only.
+        checked: reads of elements that nothing wrote are errors (else they give NaN, or
+            0xDEADBEEF).
     """
 
-    def __init__(self, spec: ChipSpec, rank: int = 0, plan: bool = False) -> None:
-        self.spec = spec
-        self.rank = rank
+    def __init__(
+        self, spec: ChipSpec, rank: int = 0, plan: bool = False, checked: bool = False
+    ) -> None:
+        super().__init__(spec, rank, checked)
         self.plan = plan
         self.clock = Clock()
-        self.dram = DramLedger(spec.dram_capacity_bytes, rank)
         self.recorder = Recorder()
         self.cost = CostModel(spec)
         self._planned: dict[tuple[Hashable, ...], _Planned] = {}
@@ -93,14 +112,21 @@ class ChipState:
 
         Raises:
             ShapeError, DTypeError, InvalidArgument: the rule, or the values, refuse the inputs.
-            OutOfMemory: DRAM has no room for the output.
+            OutOfMemory: there is no room for the output.
+            CircularBufferClash: tensors leave the op too little of L1.
+            UseAfterFree, UninitializedRead: of an input.
             OpError: the values could not be computed.
         """
+        if self._is_careful:
+            self._look(op, inputs, params)
         planned = self._planned.get((op, params, *map(_spec_of, inputs)))
         if planned is None:
             planned = self._make_plan(op, inputs, params)
         (spec,) = planned.outputs
-        allocation = self.dram.allocate(spec.padded_bytes, op.name)
+        ((memory, holder),) = planned.rooms
+        allocation = Allocation(memory, holder)
+        if planned.circular_bytes and self.l1.free_list.holders:
+            self.check_circular(op.name, planned.circular_bytes)
         storage = None
         for tensor in inputs:
             if tensor.storage is None:
@@ -121,10 +147,14 @@ class ChipState:
         self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()
     ) -> tuple[Tensor, ...]:
         """Run an op of several outputs, or of none (it writes into an input). Raises as `run`."""
+        if self._is_careful:
+            self._look(op, inputs, params)
         planned = self._planned.get((op, params, *map(_spec_of, inputs)))
         if planned is None:
             planned = self._make_plan(op, inputs, params)
-        held = [self.dram.allocate(spec.padded_bytes, op.name) for spec in planned.outputs]
+        held = [Allocation(memory, holder) for memory, holder in planned.rooms]
+        if planned.circular_bytes and self.l1.free_list.holders:
+            self.check_circular(op.name, planned.circular_bytes)
         storages: tuple[Array | None, ...] = (None,) * len(held)
         if all(tensor.storage is not None for tensor in inputs):
             try:
@@ -142,6 +172,7 @@ class ChipState:
         layout: Layout | None = None,
         what: str = "tensor",
         copy: bool = True,
+        memory: MemoryConfig = MemoryConfig.DRAM,
     ) -> Tensor:
         """Put a numpy array on the chip (no simulated time passes: loading is not an op).
 
@@ -149,16 +180,18 @@ class ChipState:
             dtype: the format to encode to; None: float32 for floats, int32 for integers. A uint16
                 array with BFLOAT16 is taken as words.
             layout: None: tiles for floats, row-major for integers.
-            what: the label that DRAM is charged under.
+            what: the label that it holds memory under.
             copy: False: the tensor may use the array's memory, which must not change any more
                 (weights from a file map).
+            memory: where it lies.
         Raises:
             DTypeError: the array does not fit the format.
-            OutOfMemory: DRAM has no room.
+            ShapeError: its shards do not hold such a tensor.
+            OutOfMemory: there is no room.
         """
         given = np.asarray(array)
         chosen = DType.of(given) if dtype is None else DType.parse(dtype)
-        spec = tensor_spec(given.shape, chosen, layout)
+        spec = tensor_spec(given.shape, chosen, layout, memory)
         if self.plan:
             return self.adopt(spec, None, what)
         storage = encode(given, chosen)
@@ -171,25 +204,53 @@ class ChipState:
         shape: Iterable[int],
         dtype: DType | str = DType.BFLOAT16,
         layout: Layout | None = None,
-        memory: Memory = Memory.DRAM,
+        memory: MemoryConfig = MemoryConfig.DRAM,
         what: str = "tensor",
     ) -> Tensor:
-        """A tensor of zeros (on silicon they would be undefined); no storage in plan mode."""
-        spec = tensor_spec(tuple(shape), DType.parse(dtype), layout, memory)
+        """A tensor that nobody has written: it reads as NaN, integers as 0xDEADBEEF.
+
+        In plan mode it has no storage. In checked mode (see `open`) reading it is an error.
+        """
+        tensor = self.blank(tuple(shape), dtype, layout, memory, what)
+        if tensor.storage is not None:
+            poison(tensor.storage, tensor.dtype.is_float)
+        if self._written is not None and tensor.allocation is not None:
+            self._written.begin(tensor.allocation, tensor.shape)
+        return tensor
+
+    def blank(
+        self,
+        shape: Shape,
+        dtype: DType | str,
+        layout: Layout | None,
+        memory: MemoryConfig,
+        what: str,
+    ) -> Tensor:
+        """A tensor of zeros (no storage in plan mode), charged under the label `what`."""
+        spec = tensor_spec(shape, DType.parse(dtype), layout, memory)
         tensor = self.adopt(spec, None, what)  # charged first: the host may not have the room
         if not self.plan:
             tensor.storage = np.zeros(spec.shape, spec.dtype.numpy)
         return tensor
 
-    def adopt(self, spec: TensorSpec, storage: Array | None, what: str) -> Tensor:
-        """A tensor of this very storage, charged to DRAM: what a collective received, say."""
-        return Tensor(spec, storage, self.dram.allocate(spec.padded_bytes, what))
+    def _look(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> None:
+        """Raise UseAfterFree, or in checked mode UninitializedRead, for an input."""
+        self.check_not_freed(op.name, inputs)
+        if self._written is not None:
+            touches: tuple[Touch, ...] = (Touch(),) * len(inputs)
+            if op.touches is not None:
+                touches = op.touches(*params, *[tensor.spec for tensor in inputs])
+            self._written.touch(self.rank, op.name, inputs, touches)
 
     def _make_plan(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> _Planned:
         specs = [tensor.spec for tensor in inputs]
         try:
             _check_dtypes(op, specs)
             plan = op.rule(*params, *specs)
+            rooms = tuple(
+                (memory, (nbytes, op.name)) for memory, nbytes in map(self.room, plan.outputs)
+            )
+            self.check_circular(op.name, plan.circular_buffer_bytes)
         except Exception as error:
             self._fail(op, error)
         cost = self.cost.duration(plan.work)
@@ -204,7 +265,7 @@ class ChipState:
             flops=plan.work.flops,
             bound=cost.bound,
         )
-        planned = _Planned(plan.outputs, cost.duration_ps, OpFacts(record))
+        planned = _Planned(plan, cost.duration_ps, OpFacts(record), rooms)
         if len(self._planned) >= MOST_PLANS:
             self._planned.clear()
         self._planned[op, params, *specs] = planned
@@ -219,9 +280,9 @@ class ChipState:
         raise OpError(self.rank, op.name, f"{type(error).__name__}: {error}") from error
 
     @classmethod
-    def open(cls, product: str, rank: int = 0, plan: bool = False) -> Self:
+    def open(cls, product: str, rank: int = 0, plan: bool = False, checked: bool = False) -> Self:
         """A chip of a product, by name: see `load_product`."""
-        return cls(load_product(product), rank, plan)
+        return cls(load_product(product), rank, plan, checked)
 
 
 def _check_dtypes(op: Op, specs: list[TensorSpec]) -> None:

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from . import kernels
 from .dtype import DType
-from .errors import DTypeError, InvalidArgument
-from .memory import Allocation
+from .errors import DTypeError, InvalidArgument, UseAfterFree
+from .memory.banks import Allocation
+from .memory.config import MemoryConfig, MemoryLayout
+from .memory.footprint import Pages, check_shard, matrix
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -25,13 +27,6 @@ class Layout(Enum):
 
     TILE = "tile"
     ROW_MAJOR = "row_major"
-
-
-class Memory(Enum):
-    """Where a tensor lies. L1 is only a label as yet: it costs time and room as DRAM does."""
-
-    DRAM = "dram"
-    L1 = "l1"
 
 
 @final
@@ -53,7 +48,7 @@ class TensorSpec:
         "size",
     )
 
-    def __init__(self, shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> None:
+    def __init__(self, shape: Shape, dtype: DType, layout: Layout, memory: MemoryConfig) -> None:
         self.shape, self.dtype, self.layout, self.memory = shape, dtype, layout, memory
         self.size = math.prod(shape)
         self.nbytes = self.size * dtype.itemsize
@@ -61,6 +56,25 @@ class TensorSpec:
         self.num_tiles = math.prod(padded[:-2]) * math.prod(-(-dim // TILE) for dim in padded[-2:])
         tiled = layout is Layout.TILE
         self.padded_bytes = self.num_tiles * TILE * TILE * dtype.itemsize if tiled else self.nbytes
+
+    def memory_for(self, shape: Shape) -> MemoryConfig:
+        """Where a result of another shape lies beside this: shards become interleaved."""
+        return self.memory if shape == self.shape else self.memory.interleaved()
+
+    def pages(self) -> Pages:
+        """How the tensor is cut in pages: tiles, or rows (of width and block shards, parts)."""
+        if self.layout is Layout.TILE:
+            rows, columns = matrix(self.shape, TILE)
+            tile_bytes = self.padded_bytes // self.num_tiles if self.num_tiles else 0
+            return Pages(rows // TILE, columns // TILE, TILE, TILE, tile_bytes)
+        rows, width = matrix(self.shape, 1)
+        element_bytes = self.nbytes // self.size if self.size else 0
+        shard, columns = self.memory.shard, 1
+        if shard is not None and self.memory.layout is not MemoryLayout.HEIGHT_SHARDED:
+            columns, width = -(-width // shard.shape[1]), shard.shape[1]
+        if not self.size:
+            rows = columns = 0
+        return Pages(rows, columns, 1, width, width * element_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return tensor_spec, (self.shape, self.dtype, self.layout, self.memory)
@@ -70,12 +84,16 @@ class TensorSpec:
 
 
 def tensor_spec(
-    shape: Shape, dtype: DType, layout: Layout | None = None, memory: Memory = Memory.DRAM
+    shape: Shape,
+    dtype: DType,
+    layout: Layout | None = None,
+    memory: MemoryConfig = MemoryConfig.DRAM,
 ) -> TensorSpec:
     """The one spec of these fields; layout None: tiles for floats, row-major for integers.
 
     Raises:
         InvalidArgument: a dim is negative.
+        ShapeError: the shards of `memory` do not hold such a tensor; names the nearest that do.
     """
     if layout is None:
         layout = Layout.TILE if dtype.is_float else Layout.ROW_MAJOR
@@ -83,18 +101,20 @@ def tensor_spec(
 
 
 @cache
-def _spec(shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> TensorSpec:
+def _spec(shape: Shape, dtype: DType, layout: Layout, memory: MemoryConfig) -> TensorSpec:
     if any(dim < 0 for dim in shape):
         raise InvalidArgument(f"shape (={shape}) must have no negative dim")
-    return TensorSpec(shape, dtype, layout, memory)
+    spec = TensorSpec(shape, dtype, layout, memory)
+    check_shard(memory, spec.pages(), repr(spec))
+    return spec
 
 
 @final
 class Tensor:
     """An array on a chip.
 
-    `storage` is C-contiguous, of shape `shape` and type `dtype.numpy`; None in plan mode. The DRAM
-    it is charged for is freed when the last tensor that holds `allocation` dies. A tensor that is
+    `storage` is C-contiguous, of shape `shape` and type `dtype.numpy`; None in plan mode. The
+    memory it takes is freed when the last tensor that holds `allocation` dies. A tensor that is
     pickled or copied to another process leaves its allocation behind.
     """
 
@@ -121,8 +141,8 @@ class Tensor:
         return self.spec.layout
 
     @property
-    def memory(self) -> Memory:
-        """DRAM, or L1 (a label)."""
+    def memory(self) -> MemoryConfig:
+        """Where it lies: DRAM or L1, interleaved or in shards."""
         return self.spec.memory
 
     @property
@@ -132,7 +152,7 @@ class Tensor:
 
     @property
     def padded_bytes(self) -> int:
-        """Bytes with the last two dims padded to whole tiles: what DRAM is charged."""
+        """Bytes with the last two dims padded to whole tiles."""
         return self.spec.padded_bytes
 
     def to_numpy(self) -> Array:
@@ -140,7 +160,10 @@ class Tensor:
 
         Raises:
             InvalidArgument: the tensor is a plan's and has no values.
+            UseAfterFree: it was freed.
         """
+        if self.allocation is not None and self.allocation.is_freed:
+            raise UseAfterFree(None, "to_numpy", self.named())
         if self.storage is None:
             raise InvalidArgument(f"{self!r} has no values: it was made in plan mode")
         return decode(self.storage, self.spec.dtype)
@@ -156,6 +179,10 @@ class Tensor:
                 f"to_float32 of {self.spec.dtype} (expected a float tensor; see to_numpy)"
             )
         return self.to_numpy()
+
+    def named(self) -> str:
+        """The tensor in an error: its label, format and shape."""
+        return f"{self.allocation.what!r} {self.spec!r}" if self.allocation else repr(self.spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Tensor, (self.spec, self.storage, None)

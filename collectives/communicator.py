@@ -154,11 +154,12 @@ class Communicator:
             CollectiveTimeout: a chip of the group did not come in time.
         """
         prepared = self._prepared.get(request) or self._prepare(request)
+        chip.check_alive(prepared.name, x)
         spec = prepared.result
         if spec is None:
             self._run(chip, prepared, x.storage)
             return None
-        allocation = chip.dram.allocate(spec.padded_bytes, prepared.name)
+        allocation = chip.allocate(spec, prepared.name)
         return Tensor(spec, self._run(chip, prepared, x.storage), allocation)
 
     def barrier(self, chip: Chip, request: Request) -> None:

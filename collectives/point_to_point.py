@@ -66,6 +66,7 @@ class PointToPoint:
             CollectiveError: `dst` is no other chip of the box, or the tensor has no values.
         """
         self._check(chip.rank, dst, "send to")
+        chip.check_alive("send", x)
         if x.storage is None:
             raise CollectiveError("send: a plan's tensor has no values to send")
         sent = self.traffic.sent.setdefault(dst, [])

@@ -148,7 +148,9 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
     plan = plan_of(box, rank, call, request.algorithm)
     result = None
     if not plan.ends_with_nothing:
-        result = tensor_spec(plan.result_shape, spec.dtype, spec.layout, spec.memory)
+        result = tensor_spec(
+            plan.result_shape, spec.dtype, spec.layout, spec.memory_for(plan.result_shape)
+        )
     return Prepared(plan, seat, result, line_of(request.site), request.algorithm)
 
 

@@ -18,6 +18,7 @@ from . import (
     calibrate_command,
     explain_command,
     generate_command,
+    memory_command,
     noc_command,
     pull_command,
     recorder_command,
@@ -30,6 +31,7 @@ examples:
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
   meshtwin recorder
+  meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
   meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
@@ -70,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
         bench_command,
         explain_command,
         recorder_command,
+        memory_command,
         pull_command,
         boxes_command,
         noc_command,

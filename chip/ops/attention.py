@@ -12,9 +12,11 @@ from .. import kernels
 from ..cost import Work
 from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..kernels import plain
+from ..memory.circular import attention_buffers
+from ..memory.written import NOTHING, Touch
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
-from .shared import fidelity_phases, num_tiles, require_float, require_rank
+from .shared import fidelity_phases, num_tiles, require_float, require_rank, tile_bytes
 
 
 def _attention_rule(
@@ -72,7 +74,14 @@ def _attention_plan(start: int, q_BNSH: TensorSpec, k_BKLH: TensorSpec) -> Plan:
         num_parallel=batch * max(heads * num_tiles(positions), kv_heads * seen_tiles),
         fidelity_phases=fidelity_phases(q_BNSH),
     )
-    return Plan((q_BNSH,), work)
+    buffers = attention_buffers(
+        num_tiles(positions),
+        seen_tiles,
+        num_tiles(width),
+        tile_bytes(q_BNSH),
+        tile_bytes(k_BKLH),
+    )
+    return Plan((q_BNSH,), work, buffers)
 
 
 def _attention_values(
@@ -88,7 +97,14 @@ def _attention_values(
     return out
 
 
-ATTENTION = Op("attention", _attention_rule, _attention_values)
+def _attention_touches(
+    start: int, scale: float, q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec
+) -> tuple[Touch, ...]:
+    seen = Touch((slice(None), slice(None), slice(0, start + q_BNSH.shape[2])))
+    return Touch(), seen, seen
+
+
+ATTENTION = Op("attention", _attention_rule, _attention_values, touches=_attention_touches)
 
 
 def attention(
@@ -140,7 +156,12 @@ def _update_values(start: int, cache_BKLH: Array, x_BKSH: Array) -> None:
     cache_BKLH[:, :, start : start + x_BKSH.shape[2]] = x_BKSH
 
 
-UPDATE_CACHE = Op("update_cache", _update_rule, _update_values)
+def _update_touches(start: int, cache_BKLH: TensorSpec, x_BKSH: TensorSpec) -> tuple[Touch, ...]:
+    rows = slice(start, start + x_BKSH.shape[2])
+    return Touch(NOTHING, (slice(None), slice(None), rows)), Touch()
+
+
+UPDATE_CACHE = Op("update_cache", _update_rule, _update_values, touches=_update_touches)
 
 
 def update_cache(chip: ChipState, cache: Tensor, x: Tensor, start: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..dtype import DType
 from ..errors import InvalidArgument
+from ..memory.config import MemoryConfig
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Layout, Tensor, TensorSpec
 from .scalar import check_scalar, stored_scalar
@@ -34,13 +35,18 @@ def full(
     chosen = DType.parse(dtype)
     try:
         check_scalar("fill_value", fill_value, chosen)
-        for dim, size in enumerate(shape):
-            if size < 0:
-                raise InvalidArgument(f"dim {dim} of shape {tuple(shape)} is {size} (nearest: 0)")
     except InvalidArgument as error:
         raise error.at("full", chip.rank) from None
+    _check_dims("full", chip.rank, shape)
     one = np.asarray(fill_value, np.float64 if chosen.is_float else np.int64)
     return chip.tensor(np.broadcast_to(one, tuple(shape)), chosen, layout, "full")
+
+
+def _check_dims(op: str, rank: int, shape: Sequence[int]) -> None:
+    for dim, size in enumerate(shape):
+        if size < 0:
+            what = f"dim {dim} of shape {tuple(shape)} is {size} (nearest: 0)"
+            raise InvalidArgument(what, op, rank)
 
 
 def zeros(
@@ -48,9 +54,12 @@ def zeros(
     shape: Sequence[int],
     dtype: DType | str = DType.BFLOAT16,
     layout: Layout | None = None,
+    memory: MemoryConfig = MemoryConfig.DRAM,
+    what: str = "zeros",
 ) -> Tensor:
-    """A tensor of zeros; see `full`."""
-    return full(chip, shape, 0, dtype, layout)
+    """A tensor of zeros; `what` is the label that memory is charged under. See `full`."""
+    _check_dims("zeros", chip.rank, shape)
+    return chip.blank(tuple(shape), dtype, layout, memory, what)
 
 
 def ones(

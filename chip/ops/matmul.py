@@ -18,9 +18,18 @@ from ..compute_config import ComputeConfig
 from ..cost import Work
 from ..errors import ShapeError
 from ..fidelity import operands
+from ..memory.circular import matmul_buffers
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Floats, Tensor, TensorSpec
-from .shared import like, num_tile_rows, num_tiles, quietly, require_float, wide
+from .shared import (
+    like,
+    num_tile_rows,
+    num_tiles,
+    quietly,
+    require_float,
+    tile_bytes,
+    wide,
+)
 
 Product = Callable[[Array, Array], Floats]  # float32 sums of whole rows by whole columns
 
@@ -53,7 +62,13 @@ def _product_plan(
         num_parallel=num_tile_rows(output) * num_tiles(output.shape[-1]),
         fidelity_phases=config.fidelity.phases,
     )
-    return Plan((output,), work)
+    buffers = matmul_buffers(
+        num_tile_rows(output),
+        num_tiles(length),
+        num_tiles(output.shape[-1]),
+        (tile_bytes(inputs[0]), tile_bytes(inputs[1]), tile_bytes(output)),
+    )
+    return Plan((output,), work, buffers)
 
 
 @quietly

@@ -27,9 +27,9 @@ RESHAPE = Op("reshape", _reshape_rule, _reshape_values, any_dtype=True)
 def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
     """Give the same elements, in row order, another shape; one dim may be -1.
 
-    Where no element changes its place in memory (row-major, or tiles whose last two dims stay, or
-    stay whole tiles) this is a view: no time, no DRAM, the same storage, as in ttnn. Else the chip
-    moves data.
+    Where no element changes its page (the last dim stays; and in tiles the one before it stays, or
+    stays whole tiles; no shards) this is a view: no time, no memory, the same storage, as in ttnn.
+    Else the chip moves data.
 
     Raises:
         ShapeError: the number of elements would change.
@@ -53,9 +53,11 @@ def _whole_shape(chip: ChipState, shape: Shape, old: Shape) -> Shape:
 
 
 def _is_view(x: TensorSpec, shape: Shape) -> bool:
-    if x.layout is Layout.ROW_MAJOR:
-        return True
+    if x.memory.is_sharded:
+        return False
     (old_rows, old_columns), (rows, columns) = (1, 1, *x.shape)[-2:], (1, 1, *shape)[-2:]
+    if x.layout is Layout.ROW_MAJOR:  # a row is a page
+        return old_columns == columns
     return old_columns == columns and (old_rows == rows or not (old_rows % TILE or rows % TILE))
 
 

@@ -10,7 +10,7 @@ from ..cost import Work, WorkKind
 from ..dtype import DType
 from ..errors import DTypeError, ShapeError
 from ..state import Plan
-from ..tensor import TILE, Array, Floats, Shape, TensorSpec, tensor_spec
+from ..tensor import TILE, Array, Floats, Layout, Shape, TensorSpec, tensor_spec
 
 WORDS = np.uint16  # how bfloat16 is stored
 
@@ -77,8 +77,11 @@ def normal_dim(dim: int, shape: Shape) -> int:
 
 
 def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
-    """Another shape (and number format) in the layout and memory of `spec`."""
-    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
+    """Another shape (and number format) in the layout and memory of `spec`.
+
+    Shards stay where the shape stays; another shape is interleaved over the same memory.
+    """
+    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory_for(shape))
 
 
 def elementwise_plan(
@@ -110,6 +113,15 @@ def move_plan(output: TensorSpec, bytes_read: int) -> Plan:
 def num_tiles(length: int) -> int:
     """Tiles along a dim."""
     return -(-length // TILE)
+
+
+def tile_bytes(spec: TensorSpec) -> int:
+    """Bytes of a tile of the tensor's number format."""
+    return (
+        spec.padded_bytes // spec.num_tiles
+        if spec.layout is Layout.TILE and spec.num_tiles
+        else TILE * TILE * spec.dtype.itemsize
+    )
 
 
 def num_tile_rows(spec: TensorSpec) -> int:

@@ -9,6 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
+from meshtwin.chip.errors import UseAfterFree
+from meshtwin.chip.memory.config import (
+    Buffer,
+    MemoryConfig,
+    MemoryLayout,
+    ShardSpec,
+    core_grid,
+)
 from meshtwin.chip.tensor import decode, encode
 from meshtwin.collectives.algorithm import Algorithm, Layout, Team, algorithm, algorithms
 from meshtwin.collectives.call import Call
@@ -447,3 +455,33 @@ def test_algorithms_of_one_name_and_different_steps_are_a_mismatch(transport: st
 
     ends = endings("quietbox2", program, transport=transport)
     assert [type(end) for end in ends] == [CollectiveMismatch] * 4
+
+
+def test_results_lie_in_the_memory_of_what_went_in_and_shards_of_another_shape_do_not() -> None:
+    shards = MemoryConfig(Buffer.L1, MemoryLayout.HEIGHT_SHARDED, ShardSpec(core_grid(2), (32, 32)))
+
+    def program(chip: MeshChip) -> list[MemoryConfig]:
+        x = chip.tensor(np.ones((64, 32), np.float32), memory=shards)
+        return [chip.all_reduce(x).memory, chip.all_gather(x, 0).memory]
+
+    assert run_spmd("p300", program) == [[shards, MemoryConfig.L1]] * 2
+
+
+def test_a_freed_tensor_is_not_sent() -> None:
+    def program(chip: MeshChip) -> str:
+        x = chip.tensor(np.ones((4, 4), np.float32), what="gradients")
+        chip.free(x)
+        texts = []
+        for call in (lambda: chip.all_reduce(x), lambda: chip.send(x, 1 - chip.rank)):
+            with pytest.raises(UseAfterFree) as caught:
+                call()
+            texts.append(str(caught.value))
+        chip.barrier()
+        return "; ".join(texts)
+
+    answers = run_spmd("p300", program)
+    assert answers == [
+        f"chip {rank}, all_reduce: 'gradients' float32[4, 4] was freed; "
+        f"chip {rank}, send: 'gradients' float32[4, 4] was freed"
+        for rank in (0, 1)
+    ]

@@ -136,7 +136,7 @@ def test_a_new_sequence_frees_the_old_cache() -> None:
     def program(builder: DecoderBuilder) -> tuple[list[int], list[list[int]]]:
         chip, decoder = builder.chip, builder.decoder()
         used, tokens = [], []
-        for length in (40, 9, 9):
+        for length in (600, 9, 9):
             tokens.append([programs.step(chip, decoder, IDS[:8], Sampling(), length)])
             used.append(chip.dram.used_bytes)
         return used, tokens

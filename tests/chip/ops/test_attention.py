@@ -81,7 +81,7 @@ def test_a_cache_filled_step_by_step_gives_what_prefill_gives(dtype: DType) -> N
 
 def test_update_cache_writes_only_its_positions() -> None:
     chip = Chip.open("p150")
-    cache = chip.empty((1, 1, 4, 2), DType.BFLOAT16)
+    cache = chip.zeros((1, 1, 4, 2), DType.BFLOAT16)
     chip.update_cache(cache, chip.tensor(np.ones((1, 1, 2, 2)), DType.BFLOAT16), 1)
     assert cache.to_numpy()[0, 0, :, 0].tolist() == [0, 1, 1, 0]
 

@@ -30,6 +30,7 @@ def test_permute_and_reshape_do_what_numpy_does(dims: list[int], shape: tuple[in
         ((1, 1, 576), (1, 1, 9, 64), Layout.TILE, False),
         ((576,), (1, 576), Layout.TILE, True),
         ((2, 3, 4), (6, 4), Layout.ROW_MAJOR, True),
+        ((2, 3, 4), (6, 2, 2), Layout.ROW_MAJOR, False),  # a row is a page, and pages are padded
     ],
 )
 def test_a_reshape_that_moves_nothing_is_a_free_view(
