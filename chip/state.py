@@ -7,6 +7,7 @@ use:
 1. find the plan of these shapes: made once by the rule, then looked up;
 2. charge DRAM for the outputs;
 3. compute the values, if every input has some (plan mode: none has, and nothing else changes);
+   formats that the values do not take are unpacked before and packed after (`conversion.py`);
 4. advance the clock by the planned duration, and record the op.
 """
 
@@ -19,9 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .clock import Clock
+from .conversion import COMPUTED, Native, converting
 from .cost import CostModel, Work
 from .dtype import DType
-from .errors import DTypeError, InvalidArgument, MeshtwinError, OpError
+from .errors import InvalidArgument, MeshtwinError, OpError
+from .formats.rounding import Rounding
 from .memory import DramLedger
 from .record import OpFacts, OpRecord, Recorder
 from .spec import ChipSpec, load_product
@@ -49,24 +52,39 @@ class Op:
     """One op: its name, its rule and its values.
 
     `rule(*params, *specs)` gives a Plan or raises; `values(*params, *arrays)` the output array.
-    With several outputs `values` gives a tuple; with none it writes into an input and gives None.
-    `any_dtype` says that it takes formats that chips do not compute with.
+    With several outputs `values` gives a tuple; with none it writes into its first input and gives
+    None. Arrays are float32, bfloat16 words, int32 or uint32, whatever the formats of the tensors:
+    others are converted.
+
+    Attributes:
+        any_dtype: values move elements and do not look at them: they take every storage that has
+            one item an element (all but block floats).
+        native: the formats whose storage values take as it is; or such a set for each input, the
+            last one for those beyond.
     """
 
     name: str
     rule: Callable[..., Plan]
     values: Callable[..., Any]
     any_dtype: bool = False
+    native: Native = COMPUTED
 
 
 @final
 class _Planned:
-    """A plan with what this chip makes of it."""
+    """A plan with what this chip makes of it; `values` are the op's, with conversions if needed."""
 
-    __slots__ = ("duration_ps", "facts", "outputs")
+    __slots__ = ("duration_ps", "facts", "outputs", "values")
 
-    def __init__(self, outputs: tuple[TensorSpec, ...], duration_ps: int, facts: OpFacts) -> None:
+    def __init__(
+        self,
+        outputs: tuple[TensorSpec, ...],
+        duration_ps: int,
+        facts: OpFacts,
+        values: Callable[..., Any],
+    ) -> None:
         self.outputs, self.duration_ps, self.facts = outputs, duration_ps, facts
+        self.values = values
 
 
 class ChipState:
@@ -107,8 +125,10 @@ class ChipState:
                 break
         else:
             try:
-                storage = op.values(*params, *[tensor.storage for tensor in inputs])
-                assert storage.shape == spec.shape and storage.dtype == spec.dtype.numpy, spec
+                storage = planned.values(*params, *[tensor.storage for tensor in inputs])
+                assert storage.shape == spec.storage_shape and storage.dtype == spec.dtype.numpy, (
+                    spec
+                )
                 assert storage.flags.c_contiguous, spec
             except Exception as error:
                 self._fail(op, error)
@@ -128,7 +148,7 @@ class ChipState:
         storages: tuple[Array | None, ...] = (None,) * len(held)
         if all(tensor.storage is not None for tensor in inputs):
             try:
-                storages = op.values(*params, *[tensor.storage for tensor in inputs]) or ()
+                storages = planned.values(*params, *[tensor.storage for tensor in inputs]) or ()
             except Exception as error:
                 self._fail(op, error)
         self.recorder.note(planned.facts, self.clock.now_ps)
@@ -142,26 +162,30 @@ class ChipState:
         layout: Layout | None = None,
         what: str = "tensor",
         copy: bool = True,
+        rounding: Rounding | str = Rounding.NEAREST_EVEN,
     ) -> Tensor:
         """Put a numpy array on the chip (no simulated time passes: loading is not an op).
 
         Args:
-            dtype: the format to encode to; None: float32 for floats, int32 for integers. A uint16
-                array with BFLOAT16 is taken as words.
+            dtype: the format to encode to; None: see `DType.of`. A uint16 array with BFLOAT16 is
+                taken as words, a uint8 array with FP8_E4M3 as codes.
             layout: None: tiles for floats, row-major for integers.
             what: the label that DRAM is charged under.
             copy: False: the tensor may use the array's memory, which must not change any more
                 (weights from a file map).
+            rounding: "nearest_even" as ttnn's host, or "packer" as a chip: see `Rounding`.
         Raises:
             DTypeError: the array does not fit the format.
+            InvalidArgument: no such rounding, or a block float that is not to lie in tiles.
             OutOfMemory: DRAM has no room.
         """
         given = np.asarray(array)
         chosen = DType.of(given) if dtype is None else DType.parse(dtype)
         spec = tensor_spec(given.shape, chosen, layout)
+        Rounding.parse(rounding)
         if self.plan:
             return self.adopt(spec, None, what)
-        storage = encode(given, chosen)
+        storage = encode(given, chosen, rounding)
         if copy and np.may_share_memory(storage, given):
             storage = storage.copy()
         return self.adopt(spec, storage, what)
@@ -178,7 +202,7 @@ class ChipState:
         spec = tensor_spec(tuple(shape), DType.parse(dtype), layout, memory)
         tensor = self.adopt(spec, None, what)  # charged first: the host may not have the room
         if not self.plan:
-            tensor.storage = np.zeros(spec.shape, spec.dtype.numpy)
+            tensor.storage = np.zeros(spec.storage_shape, spec.dtype.numpy)
         return tensor
 
     def adopt(self, spec: TensorSpec, storage: Array | None, what: str) -> Tensor:
@@ -188,7 +212,6 @@ class ChipState:
     def _make_plan(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> _Planned:
         specs = [tensor.spec for tensor in inputs]
         try:
-            _check_dtypes(op, specs)
             plan = op.rule(*params, *specs)
         except Exception as error:
             self._fail(op, error)
@@ -204,7 +227,8 @@ class ChipState:
             flops=plan.work.flops,
             bound=cost.bound,
         )
-        planned = _Planned(plan.outputs, cost.duration_ps, OpFacts(record))
+        values = converting(op.values, op.native, op.any_dtype, specs, plan.outputs)
+        planned = _Planned(plan.outputs, cost.duration_ps, OpFacts(record), values)
         if len(self._planned) >= MOST_PLANS:
             self._planned.clear()
         self._planned[op, params, *specs] = planned
@@ -222,12 +246,3 @@ class ChipState:
     def open(cls, product: str, rank: int = 0, plan: bool = False) -> Self:
         """A chip of a product, by name: see `load_product`."""
         return cls(load_product(product), rank, plan)
-
-
-def _check_dtypes(op: Op, specs: list[TensorSpec]) -> None:
-    for spec in specs:
-        if not (spec.dtype.computes or op.any_dtype):
-            raise DTypeError(
-                f"{spec.dtype} is not computed with: typecast it to float32, bfloat16, int32 or "
-                "uint32 first"
-            )
