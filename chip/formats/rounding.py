@@ -54,8 +54,9 @@ def round_away(x: npt.NDArray[np.float32], kept_bits: int) -> npt.NDArray[np.flo
     magnitude = bits & np.uint32(0x7FFFFFFF)
     rounded = (magnitude + np.uint32(1 << (dropped - 1))) >> dropped << dropped
     rounded = np.minimum(rounded, np.uint32(0x7F800000)) | (bits & np.uint32(0x80000000))
-    rounded[magnitude < 0x00800000] = 0
-    result: npt.NDArray[np.float32] = rounded.view(np.float32)
+    result: npt.NDArray[np.float32] = np.where(magnitude < 0x00800000, np.uint32(0), rounded).view(
+        np.float32
+    )
     return result
 
 

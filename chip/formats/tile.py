@@ -77,11 +77,11 @@ def tilize(array: Array, tile: Tile = WHOLE, pad: Any = 0) -> Array:
     """
     rows, columns = (1, 1, *array.shape)[-2:]
     tall, wide = -(-rows // tile.rows), -(-columns // tile.columns)
-    matrices = array.reshape(-1, rows, columns) if array.size else array.reshape(0, rows, columns)
-    padded = np.full((len(matrices), tall * tile.rows, wide * tile.columns), pad, array.dtype)
-    padded[:, :rows, :columns] = matrices
-    tiles = padded.reshape(-1, tall, tile.rows, wide, tile.columns).swapaxes(2, 3)
-    tiles = tiles.reshape(-1, tile.size)
+    count = math.prod(array.shape[:-2])
+    padded = np.full((count, tall * tile.rows, wide * tile.columns), pad, array.dtype)
+    padded[:, :rows, :columns] = array.reshape(count, rows, columns)
+    tiles = padded.reshape(count, tall, tile.rows, wide, tile.columns).swapaxes(2, 3)
+    tiles = tiles.reshape(count * tall * wide, tile.size)
     return tiles[:, _order(tile)]
 
 
@@ -89,10 +89,11 @@ def untilize(tiles: Array, shape: Shape, tile: Tile = WHOLE) -> Array:
     """The tensor of that shape whose tiles these are: the inverse of `tilize`."""
     rows, columns = (1, 1, *shape)[-2:]
     tall, wide = -(-rows // tile.rows), -(-columns // tile.columns)
-    flat = np.empty_like(tiles).reshape(-1, tile.size)
-    flat[:, _order(tile)] = tiles.reshape(-1, tile.size)
-    grid = flat.reshape(-1, tall, wide, tile.rows, tile.columns).swapaxes(2, 3)
-    whole = grid.reshape(-1, tall * tile.rows, wide * tile.columns)
+    count = math.prod(shape[:-2])
+    flat = np.empty((count * tall * wide, tile.size), tiles.dtype)
+    flat[:, _order(tile)] = tiles.reshape(flat.shape)
+    grid = flat.reshape(count, tall, wide, tile.rows, tile.columns).swapaxes(2, 3)
+    whole = grid.reshape(count, tall * tile.rows, wide * tile.columns)
     return whole[:, :rows, :columns].reshape(shape)
 
 
@@ -112,7 +113,7 @@ def pack_tiles(
     if not dtype.block:
         filler = encode(np.asarray(pad, np.float32 if dtype.is_float else None), dtype, rounding)
         return tilize(encode(given, dtype, rounding), tile, filler).reshape(-1).view(np.uint8)
-    tiles = tilize(decode(encode(given, DType.FLOAT32), DType.FLOAT32), tile, pad)
+    tiles = tilize(encode(given, DType.FLOAT32), tile, pad)
     return _tile_bytes_of(encode(tiles.reshape(-1, BLOCK), dtype, rounding), dtype, tile)
 
 
@@ -138,12 +139,13 @@ def to_bytes(storage: Array, dtype: DType, shape: Shape, tile: Tile = WHOLE) -> 
         return tilize(storage, tile).reshape(-1).view(np.uint8)
     _check_rows(dtype, tile)
     blocks = dtype.block.blocks(shape[-1] if shape else 1)
-    lines = storage.reshape(-1, dtype.row_bytes(shape[-1] if shape else 1))
-    mantissas = lines[:, blocks:].reshape(len(lines), blocks, -1)
+    lines = storage.reshape(math.prod(shape[:-1]), blocks * dtype.block.block_bytes)
+    mantissas = lines[:, blocks:].reshape(len(lines), blocks, dtype.block.mantissa_bytes)
     whole = np.concatenate((lines[:, :blocks, None], mantissas), axis=2)
     grid = (*shape[:-2], shape[-2] if len(shape) > 1 else 1, blocks)
-    order = _tilize_blocks(whole.reshape(*grid, -1), tile)
-    return _tile_bytes_of(order.reshape(-1, dtype.block.block_bytes), dtype, tile)
+    return _tile_bytes_of(
+        _tilize_blocks(whole.reshape(*grid, dtype.block.block_bytes), tile), dtype, tile
+    )
 
 
 def from_bytes(data: Bytes, dtype: DType, shape: Shape, tile: Tile = WHOLE) -> Array:
@@ -159,8 +161,10 @@ def from_bytes(data: Bytes, dtype: DType, shape: Shape, tile: Tile = WHOLE) -> A
     size = dtype.block.block_bytes
     blocks = dtype.block.blocks(shape[-1] if shape else 1)
     grid = (*shape[:-2], shape[-2] if len(shape) > 1 else 1, blocks)
-    lines = _untilize_blocks(_blocks_of(data, dtype, tile), grid, tile).reshape(-1, blocks, size)
-    joined = np.concatenate((lines[:, :, 0], lines[:, :, 1:].reshape(len(lines), -1)), axis=1)
+    lines = _untilize_blocks(_blocks_of(data, dtype, tile), grid, tile)
+    lines = lines.reshape(math.prod(shape[:-1]), blocks, size)
+    mantissas = lines[:, :, 1:].reshape(len(lines), blocks * (size - 1))
+    joined = np.concatenate((lines[:, :, 0], mantissas), axis=1)
     return joined.reshape(dtype.storage_shape(shape))
 
 
@@ -182,36 +186,36 @@ def _block_order(tile: Tile) -> npt.NDArray[np.intp]:
 
 
 def _tilize_blocks(blocks: Array, tile: Tile) -> Array:
-    """[..., rows, blocks, bytes] to [all blocks, bytes] in the order of memory."""
+    """[..., rows, blocks, bytes] to [tiles, blocks of a tile, bytes] in the order of memory."""
     rows, columns, size = blocks.shape[-3:]
-    across = tile.columns // BLOCK
+    across, count = tile.columns // BLOCK, math.prod(blocks.shape[:-3])
     tall, wide = -(-rows // tile.rows), -(-columns // across)
-    matrices = blocks.reshape(math.prod(blocks.shape[:-3]), rows, columns, size)
-    padded = np.zeros((len(matrices), tall * tile.rows, wide * across, size), np.uint8)
-    padded[:, :rows, :columns] = matrices
-    tiles = padded.reshape(-1, tall, tile.rows, wide, across, size).swapaxes(2, 3)
-    return tiles.reshape(-1, tile.rows * across, size)[:, _block_order(tile)]
+    padded = np.zeros((count, tall * tile.rows, wide * across, size), np.uint8)
+    padded[:, :rows, :columns] = blocks.reshape(count, rows, columns, size)
+    tiles = padded.reshape(count, tall, tile.rows, wide, across, size).swapaxes(2, 3)
+    return tiles.reshape(count * tall * wide, tile.rows * across, size)[:, _block_order(tile)]
 
 
 def _untilize_blocks(blocks: Bytes, grid: Shape, tile: Tile) -> Array:
     rows, columns = grid[-2:]
-    across, size = tile.columns // BLOCK, blocks.shape[-1]
+    across, count, size = tile.columns // BLOCK, math.prod(grid[:-2]), blocks.shape[-1]
     tall, wide = -(-rows // tile.rows), -(-columns // across)
-    ordered = np.empty_like(blocks).reshape(-1, tile.rows * across, size)
+    ordered = np.empty((count * tall * wide, tile.rows * across, size), np.uint8)
     ordered[:, _block_order(tile)] = blocks.reshape(ordered.shape)
-    cells = ordered.reshape(-1, tall, wide, tile.rows, across, size).swapaxes(2, 3)
-    whole = cells.reshape(-1, tall * tile.rows, wide * across, size)
+    cells = ordered.reshape(count, tall, wide, tile.rows, across, size).swapaxes(2, 3)
+    whole = cells.reshape(count, tall * tile.rows, wide * across, size)
     return whole[:, :rows, :columns]
 
 
 def _tile_bytes_of(blocks: Bytes, dtype: DType, tile: Tile) -> Bytes:
     """Blocks in the order of memory (exponent, then magnitudes each) as the bytes of tiles."""
-    per_tile = tile.size // BLOCK
-    lines = blocks.reshape(-1, per_tile, blocks.shape[-1])
+    assert dtype.block is not None
+    per_tile, size = tile.size // BLOCK, dtype.block.block_bytes
+    lines = blocks.reshape(blocks.size // (per_tile * size), per_tile, size)
     out = np.zeros((len(lines), tile_bytes(dtype, tile)), np.uint8)
     out[:, :per_tile] = lines[:, :, 0]
-    magnitudes = lines[:, :, 1:].reshape(len(lines), -1)
-    out[:, out.shape[1] - magnitudes.shape[1] :] = magnitudes
+    magnitudes = per_tile * (size - 1)
+    out[:, out.shape[1] - magnitudes :] = lines[:, :, 1:].reshape(len(lines), magnitudes)
     return out.reshape(-1)
 
 
@@ -219,10 +223,11 @@ def _blocks_of(data: Bytes, dtype: DType, tile: Tile) -> Bytes:
     """The blocks of the bytes of tiles: the inverse of `_tile_bytes_of`."""
     assert dtype.block is not None
     per_tile, size = tile.size // BLOCK, dtype.block.mantissa_bytes
-    tiles = data.reshape(-1, tile_bytes(dtype, tile))
-    magnitudes = tiles[:, tiles.shape[1] - per_tile * size :].reshape(-1, per_tile, size)
+    count = data.size // tile_bytes(dtype, tile)
+    tiles = data.reshape(count, tile_bytes(dtype, tile))
+    magnitudes = tiles[:, tiles.shape[1] - per_tile * size :].reshape(count, per_tile, size)
     blocks = np.concatenate((tiles[:, :per_tile, None], magnitudes), axis=2)
-    return blocks.reshape(-1, 1 + size)
+    return blocks.reshape(count * per_tile, 1 + size)
 
 
 def _elements(data: Bytes, dtype: DType) -> Array:
