@@ -355,13 +355,48 @@ INLINE_AVX512 void quantise_by_hand(const uint32_t *x, uint8_t *exponents, uint8
     }
 }
 
+/* Signed magnitudes of 3 bits or fewer to bfloat16 words, before exponents. */
+INLINE_AVX512 __m512i word_table(const int bits) {
+    uint16_t words[32] ALIGNED = {0};
+    for (uint32_t i = 0; i < 2u << bits; i++) {
+        uint32_t magnitude = i & ((1u << bits) - 1), sign = i >> bits << 15;
+        words[i] = (uint16_t)(magnitude ? bits_of((float)(int32_t)magnitude) >> 16 | sign : sign ? 0xff80u : 0);
+    }
+    return _mm512_load_si512(words);
+}
+
+/* The signed magnitudes of two blocks, 16 bits each. */
+INLINE_AVX512 __m512i load_pair(const uint8_t *x, const int bits) {
+    if (bits == 3) {
+        __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)x));
+        return _mm512_and_si512(_mm512_or_si512(pairs, _mm512_slli_epi32(pairs, 12)), _mm512_set1_epi32(0x000f000f));
+    }
+    int64_t all;
+    memcpy(&all, x, 8);
+    uint16_t part[32] ALIGNED, place[32] ALIGNED;
+    for (int i = 0; i < 32; i++) part[i] = (uint16_t)(i / 8), place[i] = (uint16_t)(2 * (i % 8));
+    __m512i eights = _mm512_permutexvar_epi16(_mm512_load_si512(part), _mm512_set1_epi64(all));
+    return _mm512_and_si512(_mm512_srlv_epi16(eights, _mm512_load_si512(place)), _mm512_set1_epi16(3));
+}
+
 INLINE_AVX512 void expand_by_hand(const uint8_t *exponents, const uint8_t *x, void *to, Py_ssize_t blocks, const int bits,
                                   const int words, int bias) {
     const int up = bias + bits - 1;
     const __m512i most = _mm512_set1_epi32((1 << bits) - 1), sign_bit = _mm512_set1_epi32(1 << bits);
     const __m512i infinity = _mm512_set1_epi32((int)0xff800000u);
     int odd = 0;
-    for (Py_ssize_t b = 0; b < blocks; b++) {
+    Py_ssize_t first = 0;
+    if (words && bits != 7)
+        for (const __m512i table = word_table(bits); first + 2 <= blocks; first += 2) {
+            const int low = exponents[first] - up, high = exponents[first + 1] - up;
+            odd |= low < -126 || low + bits + 126 > 254 || high < -126 || high + bits + 126 > 254;
+            __m512i one = load_pair(x + first * 2 * (bits + 1), bits), word = _mm512_permutexvar_epi16(one, table);
+            __m512i move = _mm512_inserti64x4(_mm512_set1_epi16((int16_t)(uint16_t)((uint32_t)low << 7)),
+                                              _mm256_set1_epi16((int16_t)(uint16_t)((uint32_t)high << 7)), 1);
+            __mmask32 some = _mm512_test_epi16_mask(one, _mm512_set1_epi16((1 << bits) - 1));
+            _mm512_storeu_si512((uint16_t *)to + first * BLOCK, _mm512_mask_add_epi16(word, some, word, move));
+        }
+    for (Py_ssize_t b = first; b < blocks; b++) {
         const int power = exponents[b] - up;
         odd |= power < -126 || power + bits + 126 > 254;
         __m512i one = load_avx512(x + b * 2 * (bits + 1), bits), magnitude = _mm512_and_si512(one, most);
