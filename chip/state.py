@@ -7,6 +7,7 @@ use:
 1. find the plan of these shapes: made once by the rule, then looked up;
 2. take memory for the outputs;
 3. compute the values, if every input has some (plan mode: none has, and nothing else changes);
+   formats that the values do not take are unpacked before and packed after (`conversion.py`);
 4. advance the clock by the planned duration, and record the op.
 """
 
@@ -20,9 +21,11 @@ import numpy.typing as npt
 
 from .chip_memory import ChipMemory
 from .clock import Clock
+from .conversion import COMPUTED, Native, converting
 from .cost import CostModel, Work
 from .dtype import DType
-from .errors import DTypeError, InvalidArgument, MeshtwinError, OpError
+from .errors import InvalidArgument, MeshtwinError, OpError
+from .formats.rounding import Rounding
 from .memory.banks import Allocation, BankedMemory
 from .memory.config import MemoryConfig
 from .memory.free_list import Holder
@@ -57,23 +60,32 @@ class Op:
     """One op: its name, its rule and its values.
 
     `rule(*params, *specs)` gives a Plan or raises; `values(*params, *arrays)` the output array.
-    With several outputs `values` gives a tuple; with none it writes into an input and gives None.
-    `any_dtype` says that it takes formats that chips do not compute with. `touches(*params,
-    *specs)` says which elements of each input it reads and writes; None: it reads all, writes none.
+    With several outputs `values` gives a tuple; with none it writes into its first input and gives
+    None. Arrays are float32, bfloat16 words, int32 or uint32, whatever the formats of the tensors:
+    others are converted.
+
+    Attributes:
+        any_dtype: values move elements and do not look at them: they take every storage that has
+            one item an element (all but block floats).
+        native: the formats whose storage values take as it is; or such a set for each input, the
+            last one for those beyond.
+        touches: `touches(*params, *specs)` says which elements of each input it reads and writes;
+            None: it reads all, writes none.
     """
 
     name: str
     rule: Callable[..., Plan]
     values: Callable[..., Any]
     any_dtype: bool = False
+    native: Native = COMPUTED
     touches: Callable[..., tuple[Touch, ...]] | None = None
 
 
 @final
 class _Planned:
-    """A plan with what this chip makes of it."""
+    """A plan with what this chip makes of it; `values` are the op's, with conversions if needed."""
 
-    __slots__ = ("circular_bytes", "duration_ps", "facts", "outputs", "rooms")
+    __slots__ = ("circular_bytes", "duration_ps", "facts", "outputs", "rooms", "values")
 
     def __init__(
         self,
@@ -81,9 +93,11 @@ class _Planned:
         duration_ps: int,
         facts: OpFacts,
         rooms: tuple[tuple[BankedMemory, Holder], ...],
+        values: Callable[..., Any],
     ) -> None:
         self.outputs, self.circular_bytes = plan.outputs, plan.circular_buffer_bytes
         self.duration_ps, self.facts, self.rooms = duration_ps, facts, rooms
+        self.values = values
 
 
 class ChipState(ChipMemory):
@@ -133,8 +147,10 @@ class ChipState(ChipMemory):
                 break
         else:
             try:
-                storage = op.values(*params, *[tensor.storage for tensor in inputs])
-                assert storage.shape == spec.shape and storage.dtype == spec.dtype.numpy, spec
+                storage = planned.values(*params, *[tensor.storage for tensor in inputs])
+                assert storage.shape == spec.storage_shape and storage.dtype == spec.dtype.numpy, (
+                    spec
+                )
                 assert storage.flags.c_contiguous, spec
             except Exception as error:
                 self._fail(op, error)
@@ -158,7 +174,7 @@ class ChipState(ChipMemory):
         storages: tuple[Array | None, ...] = (None,) * len(held)
         if all(tensor.storage is not None for tensor in inputs):
             try:
-                storages = op.values(*params, *[tensor.storage for tensor in inputs]) or ()
+                storages = planned.values(*params, *[tensor.storage for tensor in inputs]) or ()
             except Exception as error:
                 self._fail(op, error)
         self.recorder.note(planned.facts, self.clock.now_ps)
@@ -173,28 +189,32 @@ class ChipState(ChipMemory):
         what: str = "tensor",
         copy: bool = True,
         memory: MemoryConfig = MemoryConfig.DRAM,
+        rounding: Rounding | str = Rounding.NEAREST_EVEN,
     ) -> Tensor:
         """Put a numpy array on the chip (no simulated time passes: loading is not an op).
 
         Args:
-            dtype: the format to encode to; None: float32 for floats, int32 for integers. A uint16
-                array with BFLOAT16 is taken as words.
+            dtype: the format to encode to; None: see `DType.of`. A uint16 array with BFLOAT16 is
+                taken as words, a uint8 array with FP8_E4M3 as codes.
             layout: None: tiles for floats, row-major for integers.
             what: the label that it holds memory under.
             copy: False: the tensor may use the array's memory, which must not change any more
                 (weights from a file map).
             memory: where it lies.
+            rounding: "nearest_even" as ttnn's host, or "packer" as a chip: see `Rounding`.
         Raises:
             DTypeError: the array does not fit the format.
+            InvalidArgument: no such rounding, or a block float that is not to lie in tiles.
             ShapeError: its shards do not hold such a tensor.
             OutOfMemory: there is no room.
         """
         given = np.asarray(array)
         chosen = DType.of(given) if dtype is None else DType.parse(dtype)
         spec = tensor_spec(given.shape, chosen, layout, memory)
+        Rounding.parse(rounding)
         if self.plan:
             return self.adopt(spec, None, what)
-        storage = encode(given, chosen)
+        storage = encode(given, chosen, rounding)
         if copy and np.may_share_memory(storage, given):
             storage = storage.copy()
         return self.adopt(spec, storage, what)
@@ -230,7 +250,7 @@ class ChipState(ChipMemory):
         spec = tensor_spec(shape, DType.parse(dtype), layout, memory)
         tensor = self.adopt(spec, None, what)  # charged first: the host may not have the room
         if not self.plan:
-            tensor.storage = np.zeros(spec.shape, spec.dtype.numpy)
+            tensor.storage = np.zeros(spec.storage_shape, spec.dtype.numpy)
         return tensor
 
     def _look(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> None:
@@ -245,7 +265,6 @@ class ChipState(ChipMemory):
     def _make_plan(self, op: Op, inputs: tuple[Tensor, ...], params: Params) -> _Planned:
         specs = [tensor.spec for tensor in inputs]
         try:
-            _check_dtypes(op, specs)
             plan = op.rule(*params, *specs)
             rooms = tuple(
                 (memory, (nbytes, op.name)) for memory, nbytes in map(self.room, plan.outputs)
@@ -265,7 +284,8 @@ class ChipState(ChipMemory):
             flops=plan.work.flops,
             bound=cost.bound,
         )
-        planned = _Planned(plan, cost.duration_ps, OpFacts(record), rooms)
+        values = converting(op.values, op.native, op.any_dtype, specs, plan.outputs)
+        planned = _Planned(plan, cost.duration_ps, OpFacts(record), rooms, values)
         if len(self._planned) >= MOST_PLANS:
             self._planned.clear()
         self._planned[op, params, *specs] = planned
@@ -283,12 +303,3 @@ class ChipState(ChipMemory):
     def open(cls, product: str, rank: int = 0, plan: bool = False, checked: bool = False) -> Self:
         """A chip of a product, by name: see `load_product`."""
         return cls(load_product(product), rank, plan, checked)
-
-
-def _check_dtypes(op: Op, specs: list[TensorSpec]) -> None:
-    for spec in specs:
-        if not (spec.dtype.computes or op.any_dtype):
-            raise DTypeError(
-                f"{spec.dtype} is not computed with: typecast it to float32, bfloat16, int32 or "
-                "uint32 first"
-            )

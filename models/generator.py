@@ -198,6 +198,6 @@ def _dtype(config: LlamaConfig, asked: DType | str | None) -> DType:
     if asked is None:
         return DType.FLOAT32 if config.dtype == "float32" else DType.BFLOAT16
     dtype = DType.parse(asked)
-    if not dtype.is_float:
+    if dtype not in (DType.BFLOAT16, DType.FLOAT32):
         raise DTypeError(f"a model in {dtype} (expected bfloat16 or float32)")
     return dtype

@@ -26,9 +26,10 @@ def _attention_rule(
     require_rank(4, q=q_BNSH, k=k_BKLH, v=v_BKLH)
     batch, heads, positions, width = q_BNSH.shape
     kv_heads, capacity = k_BKLH.shape[1:3]
-    if k_BKLH is not v_BKLH or k_BKLH.dtype is not q_BNSH.dtype:
+    if k_BKLH is not v_BKLH or k_BKLH.dtype.computed_as is not q_BNSH.dtype.computed_as:
         raise DTypeError(
-            f"q {q_BNSH}, k {k_BKLH}, v {v_BKLH} (expected k and v alike, and the dtype of q)"
+            f"q {q_BNSH}, k {k_BKLH}, v {v_BKLH} (expected k and v alike, and the dtype of q or "
+            "one that is computed alike)"
         )
     if (k_BKLH.shape[0], k_BKLH.shape[3]) != (batch, width):
         raise ShapeError(
@@ -53,7 +54,7 @@ def _attention_plan(start: int, q_BNSH: TensorSpec, k_BKLH: TensorSpec) -> Plan:
         batch * heads * (positions * start + positions * (positions + 1) // 2)
     )  # (query, key) pairs not masked
     cache_bytes = (
-        2 * batch * kv_heads * num_tiles(seen) * num_tiles(width) * 32 * 32 * k_BKLH.dtype.itemsize
+        2 * batch * kv_heads * num_tiles(seen) * num_tiles(width) * tile_bytes(k_BKLH)
     )
     seen_tiles = num_tiles(seen)
     # in tiles: q.k^T and p.v over the part of the square below the diagonal
@@ -138,7 +139,7 @@ def _update_rule(start: int, cache_BKLH: TensorSpec, x_BKSH: TensorSpec) -> Plan
             f"x {x_BKSH.shape} into cache {cache_BKLH.shape} "
             f"(expected x [{batch}, {kv_heads}, S, {width}])"
         )
-    if x_BKSH.dtype is not cache_BKLH.dtype:
+    if x_BKSH.dtype.computed_as is not cache_BKLH.dtype.computed_as:
         raise DTypeError(f"x is {x_BKSH.dtype} (expected {cache_BKLH.dtype}, as the cache)")
     positions = x_BKSH.shape[2]
     if start < 0 or start + positions > capacity:

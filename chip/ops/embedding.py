@@ -16,7 +16,7 @@ def _rule(first_row: int, ids: TensorSpec, table: TensorSpec) -> Plan:
     if first_row < 0:
         raise InvalidArgument(f"first_row (={first_row}) must be >= 0")
     output = like(table, (*ids.shape, table.shape[1]))
-    return move_plan(output, ids.padded_bytes + ids.size * table.shape[1] * table.dtype.itemsize)
+    return move_plan(output, ids.padded_bytes + ids.size * table.dtype.row_bytes(table.shape[1]))
 
 
 def _values(first_row: int, ids: Array, table: Array) -> Array:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..conversion import EVERY
 from ..dtype import DType
 from ..errors import DTypeError, ShapeError
+from ..formats.codec import decode, pack, saturate
+from ..formats.rounding import Rounding
 from ..state import ChipState, Op, Plan
-from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec, encode
-from .shared import WORDS, elementwise_plan, like, move_plan, normal_dim, wide
+from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec
+from .shared import elementwise_plan, like, move_plan, normal_dim
 
 
 def _reshape_rule(shape: Shape, x: TensorSpec) -> Plan:
@@ -37,8 +40,9 @@ def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
     whole = _whole_shape(chip, tuple(shape), x.shape)
     if not _is_view(x.spec, whole):
         return chip.run(RESHAPE, (x,), (whole,))
-    storage = None if x.storage is None else x.storage.reshape(whole)
-    return Tensor(like(x.spec, whole), storage, x.allocation)
+    view = like(x.spec, whole)
+    storage = None if x.storage is None else x.storage.reshape(view.storage_shape)
+    return Tensor(view, storage, x.allocation)
 
 
 def _whole_shape(chip: ChipState, shape: Shape, old: Shape) -> Shape:
@@ -151,32 +155,41 @@ def concat(chip: ChipState, tensors: Sequence[Tensor], dim: int) -> Tensor:
     return chip.run(CONCAT, tuple(tensors), (dim,))
 
 
-def _typecast_rule(dtype: DType, x: TensorSpec) -> Plan:
+def _typecast_rule(
+    source: DType, shape: Shape, dtype: DType, rounding: Rounding, x: TensorSpec
+) -> Plan:
     return elementwise_plan(like(x, x.shape, dtype), (x,), "move", flops=0)
 
 
-def _typecast_values(dtype: DType, x: Array) -> Array:
-    is_words = x.dtype == WORDS
-    if x.dtype == dtype.numpy:
+def _typecast_values(
+    source: DType, shape: Shape, dtype: DType, rounding: Rounding, x: Array
+) -> Array:
+    if source is dtype:
         return x.copy()
-    if not is_words and x.dtype.kind != "f":
-        return encode(x.astype(np.float32), dtype) if dtype.is_float else x.astype(dtype.numpy)
-    values = wide(x) if is_words else x.astype(np.float32)
+    values = decode(x, source, shape)
     if dtype.is_float:
-        return encode(values, dtype)
-    bounds = np.iinfo(dtype.numpy)
-    whole = np.nan_to_num(values.astype(np.float64), nan=0.0)
-    return np.clip(np.trunc(whole), bounds.min, bounds.max).astype(dtype.numpy)
+        return pack(values.astype(np.float32, copy=False), dtype, rounding)
+    return saturate(values, dtype) if source.is_float else values.astype(dtype.numpy)
 
 
-TYPECAST = Op("typecast", _typecast_rule, _typecast_values, any_dtype=True)
+TYPECAST = Op("typecast", _typecast_rule, _typecast_values, native=EVERY)
 
 
-def typecast(chip: ChipState, x: Tensor, dtype: DType | str) -> Tensor:
+def typecast(
+    chip: ChipState,
+    x: Tensor,
+    dtype: DType | str,
+    rounding: Rounding | str = Rounding.NEAREST_EVEN,
+) -> Tensor:
     """Convert to another number format.
 
-    Float to bfloat16 rounds to nearest even. Float to integer truncates and stops at the ends of
-    the range; NaN gives 0. Integer to float goes by way of float32, rounded to nearest even; int32
-    to uint32 keeps the bits.
+    Float to float goes by way of float32, exact, and is rounded once: to nearest even, or as the
+    chip's packer does it ("packer"). Float to integer truncates and stops at the ends of the range;
+    NaN gives 0. Integer to float goes by way of float32, rounded to nearest even. Integer to
+    integer keeps the low bits.
+
+    Raises:
+        InvalidArgument: there is no such rounding, or a row-major tensor is to be a block float.
     """
-    return chip.run(TYPECAST, (x,), (DType.parse(dtype),))
+    params = (x.dtype, x.shape, DType.parse(dtype), Rounding.parse(rounding))
+    return chip.run(TYPECAST, (x,), params)

@@ -35,7 +35,7 @@ def narrow(result: Floats, like: Array) -> Array:
 
 def computes_in_words(dtype: DType) -> bool:
     """Whether ops hold the numbers of a float format as bfloat16 words, or else as float32."""
-    return dtype is DType.BFLOAT16 or dtype.label.startswith("bfp")
+    return dtype.computed_as is DType.BFLOAT16
 
 
 def require_float(**specs: TensorSpec) -> None:

@@ -10,7 +10,7 @@ from meshtwin.chip.dtype import DType
 
 from .call import Array, Input
 
-FLOATS = [dtype.label for dtype in DType if dtype.is_float and dtype.label != "float16"]
+FLOATS = [dtype.label for dtype in DType if dtype.is_float]
 INTEGERS = ["int32", "uint32"]
 WHOLE_RANGE = {"float32", "bfloat16"}  # formats with infinity, NaN and an exponent per number
 
