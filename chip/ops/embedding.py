@@ -28,8 +28,7 @@ def _values(first_row: int, ids: Array, table: Array) -> Array:
         return np.take(table, wanted, axis=0)
     if not table.shape[0]:
         return np.zeros((*ids.shape, table.shape[1]), table.dtype)
-    wanted[absent] = 0
-    out = np.take(table, wanted, axis=0)
+    out = np.take(table, np.where(absent, 0, wanted), axis=0)
     out[absent] = 0
     return out
 

@@ -8,9 +8,9 @@ import numpy as np
 from .. import kernels
 from ..cost import Work, WorkKind
 from ..dtype import DType
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..state import Plan
-from ..tensor import TILE, Array, Floats, Shape, TensorSpec, tensor_spec
+from ..tensor import TILE, Array, Floats, Layout, Shape, TensorSpec, tensor_spec
 
 WORDS = np.uint16  # how bfloat16 is stored
 
@@ -57,6 +57,13 @@ def require_integers(**specs: TensorSpec) -> None:
     for name, spec in specs.items():
         if spec.dtype.is_float:
             raise DTypeError(f"{name} is {spec.dtype} (expected int32 or uint32)")
+
+
+def require_tiles(**specs: TensorSpec) -> None:
+    """Raise InvalidArgument unless every input named lies in tiles."""
+    for name, spec in specs.items():
+        if spec.layout is not Layout.TILE:
+            raise InvalidArgument(f"{name} is {spec.layout.value} (expected tiles: see to_layout)")
 
 
 def normal_dim(dim: int, shape: Shape) -> int:
