@@ -69,9 +69,12 @@ def check_heads(q: TensorSpec, k: TensorSpec, v: TensorSpec, heads: int, users: 
 
 def causal_pairs(positions: int, start: int, window: int | None = None) -> int:
     """(query, key) pairs of one head: query i sees the last `window` of keys 0 .. start+i."""
-    if window is None or window > start + positions:
-        return positions * start + positions * (positions + 1) // 2
-    return sum(min(window, start + row + 1) for row in range(positions))
+    growing = positions if window is None else min(positions, max(0, window - start))
+    return (
+        growing * start
+        + growing * (growing + 1) // 2
+        + (positions - growing) * (0 if window is None else window)
+    )
 
 
 def _attention_rule(
@@ -154,22 +157,27 @@ def mix(
     """
     heads, positions, width = q_NSH.shape
     kv_heads, length = k_KLH.shape[:2]
-    rows = wide(q_NSH).reshape(kv_heads, -1, width)
-    products: Floats = rows @ wide(k_KLH).transpose(0, 2, 1)
-    scores = products.reshape(heads, positions, length) * np.float32(scale)
+    group = heads // kv_heads
+    out = np.empty(q_NSH.shape, np.float32)
     if bias is not None:
-        scores += bias
-    top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-    if sink_N is not None:
-        sink = (sink_N * np.float32(scale))[:, None, None]
-        top = np.maximum(top, sink)
-    powers = np.exp(scores - top)
-    total = powers.sum(axis=-1, keepdims=True, dtype=np.float32)
-    if sink_N is not None:
-        total += np.exp(sink - top)
-    powers /= total
-    mixed = powers.reshape(kv_heads, -1, length) @ wide(v_KLH)
-    return np.asarray(mixed.reshape(heads, positions, width))
+        bias = np.broadcast_to(bias, (heads, positions, length))
+    for head in range(kv_heads):  # one at a time: the scores may be many
+        own = slice(head * group, (head + 1) * group)
+        products: Floats = wide(q_NSH[own]).reshape(-1, width) @ wide(k_KLH[head]).T
+        scores = products.reshape(group, positions, length) * np.float32(scale)
+        if bias is not None:
+            scores += bias[own]
+        top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+        if sink_N is not None:
+            sink = (sink_N[own] * np.float32(scale))[:, None, None]
+            top = np.maximum(top, sink)
+        powers = np.exp(scores - top)
+        total = powers.sum(axis=-1, keepdims=True, dtype=np.float32)
+        if sink_N is not None:
+            total += np.exp(sink - top)
+        powers /= total
+        out[own] = (powers.reshape(-1, length) @ wide(v_KLH[head])).reshape(group, positions, width)
+    return out
 
 
 ATTENTION = Op("attention", _attention_rule, attend)

@@ -13,11 +13,12 @@ from ..cost import constants
 from ..dtype import DType
 from ..errors import DTypeError, ShapeError
 from ..state import ChipState, Op, Plan
-from ..tensor import TILE, Array, Floats, Layout, Tensor, TensorSpec, tensor_spec
+from ..tensor import TILE, Array, Floats, Tensor, TensorSpec
 from .norm import LAYER_PASSES, RMS_PASSES, norm_plan, rsqrt, scale_rows
 from .optional import Roles, run_given
 from .shared import (
     elementwise_plan,
+    like,
     narrow,
     num_tile_rows,
     quietly,
@@ -44,7 +45,7 @@ def _pre_rule(num_statistics: int, dtype: DType, x: TensorSpec) -> Plan:
         flops=2 * num_statistics,
         num_parallel=num_tile_rows(x),
     ).work
-    return Plan((tensor_spec(shape, dtype, Layout.TILE, x.memory),), work)
+    return Plan((like(x, shape, dtype),), work)
 
 
 @quietly

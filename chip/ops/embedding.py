@@ -4,8 +4,8 @@ import numpy as np
 
 from ..errors import DTypeError, InvalidArgument
 from ..state import ChipState, Op, Plan
-from ..tensor import Array, Layout, Tensor, TensorSpec, tensor_spec
-from .shared import move_plan, require_float, require_rank
+from ..tensor import Array, Layout, Tensor, TensorSpec
+from .shared import like, move_plan, require_float, require_rank
 
 
 def _rule(first_row: int, layout: Layout | None, ids: TensorSpec, table: TensorSpec) -> Plan:
@@ -15,8 +15,7 @@ def _rule(first_row: int, layout: Layout | None, ids: TensorSpec, table: TensorS
         raise DTypeError(f"ids are {ids.dtype} (expected int32 or uint32)")
     if first_row < 0:
         raise InvalidArgument(f"first_row (={first_row}) must be >= 0")
-    shape = (*ids.shape, table.shape[1])
-    output = tensor_spec(shape, table.dtype, layout or table.layout, table.memory)
+    output = like(table, (*ids.shape, table.shape[1]), layout=layout)
     return move_plan(output, ids.padded_bytes + ids.size * table.shape[1] * table.dtype.itemsize)
 
 

@@ -7,8 +7,8 @@ import math
 
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
-from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec, tensor_spec
-from .shared import move_plan
+from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec
+from .shared import like, move_plan
 
 
 def _tilize_rule(padded: Shape | None, x: TensorSpec) -> Plan:
@@ -29,13 +29,13 @@ def padded_shape(shape: Shape) -> Shape:
 
 
 def _as_tiles_rule(x: TensorSpec) -> Plan:
-    return move_plan(tensor_spec(x.shape, x.dtype, Layout.TILE, x.memory), x.padded_bytes)
+    return move_plan(like(x, x.shape, layout=Layout.TILE), x.padded_bytes)
 
 
 def _untilize_rule(x: TensorSpec) -> Plan:
     if x.layout is not Layout.TILE:
         raise InvalidArgument("x is row-major already (expected tiles)")
-    output = tensor_spec(x.shape, x.dtype, Layout.ROW_MAJOR, x.memory)
+    output = like(x, x.shape, layout=Layout.ROW_MAJOR)
     return move_plan(output, x.padded_bytes)
 
 

@@ -65,7 +65,7 @@ def repeat_interleave(chip: ChipState, x: Tensor, repeats: int, dim: int = 0) ->
 def _expand_rule(shape: Shape, x: TensorSpec) -> Plan:
     old = (1,) * (len(shape) - len(x.shape)) + x.shape
     if len(shape) < len(x.shape) or any(
-        have not in (1, want) for have, want in zip(old, shape, strict=True)
+        want < 0 or have not in (1, want) for have, want in zip(old, shape, strict=True)
     ):
         raise ShapeError(f"{x.shape} as {shape} (expected {x.shape}, where a dim of 1 may grow)")
     return move_plan(like(x, shape), x.padded_bytes)
@@ -122,7 +122,7 @@ def _element(value: float, storage: np.dtype[np.generic]) -> Array:
         return encode(np.float32(value), DType.BFLOAT16)
     if storage.kind == "f":
         return np.asarray(value, storage)
-    return np.asarray(int(value) if value == int(value) else value)
+    return np.asarray(int(value) if float(value).is_integer() else value)
 
 
 PAD = Op("pad", _pad_rule, _pad_values, any_dtype=True)

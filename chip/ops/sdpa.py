@@ -68,9 +68,16 @@ def _rule(
     if is_causal:
         pairs = causal_pairs(positions, 0, window)
     elif window is not None:
-        pairs = int(np.isfinite(_hidden(positions, length, 0, False, window)).sum())
+        pairs = _pairs_around(positions, length, window)
     more = sum(spec.padded_bytes for spec in specs[3:])
     return attention_plan(q, size, k, (length,) * size.batch, size.batch * pairs, more)
+
+
+def _pairs_around(positions: int, length: int, window: int) -> int:
+    """(query, key) pairs of one head with half a window to either side."""
+    query, half = np.arange(positions), window // 2
+    seen = np.minimum(length - 1, query + half) - np.maximum(0, query - half) + 1
+    return int(np.maximum(seen, 0).sum())
 
 
 def _hidden(positions: int, length: int, start: int, is_causal: bool, window: int | None) -> Floats:

@@ -83,9 +83,11 @@ def normal_dim(dim: int, shape: Shape) -> int:
     return dim % len(shape)
 
 
-def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
-    """Another shape (and number format) in the layout and memory of `spec`."""
-    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
+def like(
+    spec: TensorSpec, shape: Shape, dtype: DType | None = None, layout: Layout | None = None
+) -> TensorSpec:
+    """Another shape (number format, layout) in what else `spec` says."""
+    return tensor_spec(shape, dtype or spec.dtype, layout or spec.layout, spec.memory)
 
 
 def elementwise_plan(
