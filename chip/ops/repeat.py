@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..dtype import DType
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
-from ..tensor import Array, Layout, Shape, Tensor, TensorSpec, encode
-from .shared import WORDS, like, move_plan, normal_dim
+from ..tensor import Array, Layout, Shape, Tensor, TensorSpec
+from .scalar import check_scalar, stored_scalar
+from .shared import like, move_plan, normal_dim
 
 
 def _repeat_rule(times: tuple[int, ...], x: TensorSpec) -> Plan:
@@ -101,8 +101,7 @@ def _pad_rule(padding: tuple[tuple[int, int], ...], value: float, x: TensorSpec)
         raise InvalidArgument(
             f"padding {padding} before elements of tiles (expected row-major: see to_layout)"
         )
-    if not x.dtype.is_float:
-        encode(_element(value, x.dtype.numpy), x.dtype)  # or it raises: not a number of the format
+    check_scalar("value", value, x.dtype)
     pairs = ((0, 0),) * (len(x.shape) - len(padding)) + padding
     output = like(
         x, tuple(front + dim + back for dim, (front, back) in zip(x.shape, pairs, strict=True))
@@ -114,18 +113,10 @@ def _pad_values(padding: tuple[tuple[int, int], ...], value: float, x: Array) ->
     if not padding:
         return x.copy()
     pairs = ((0, 0),) * (x.ndim - len(padding)) + padding
-    return np.pad(x, pairs, constant_values=_element(value, x.dtype))
+    return np.pad(x, pairs, constant_values=stored_scalar(value, x))
 
 
-def _element(value: float, storage: np.dtype[np.generic]) -> Array:
-    if storage == WORDS:
-        return encode(np.float32(value), DType.BFLOAT16)
-    if storage.kind == "f":
-        return np.asarray(value, storage)
-    return np.asarray(int(value) if float(value).is_integer() else value)
-
-
-PAD = Op("pad", _pad_rule, _pad_values, any_dtype=True)
+PAD = Op("pad", _pad_rule, _pad_values)
 
 
 def pad(
@@ -138,7 +129,7 @@ def pad(
 
     Raises:
         ShapeError: there are more pairs than dims, or a number is negative.
-        InvalidArgument: elements before a dim of a tensor in tiles.
-        DTypeError: an integer tensor has no such value.
+        InvalidArgument: elements before a dim of a tensor in tiles; an integer tensor has no such
+            value.
     """
     return chip.run(PAD, (x,), (tuple((front, back) for front, back in padding), value))

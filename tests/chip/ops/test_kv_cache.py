@@ -19,21 +19,21 @@ def integers(chip: Chip, values: object) -> Tensor:
 
 def test_update_cache_writes_only_its_positions() -> None:
     chip = Chip.open("p150")
-    cache = chip.empty((1, 1, 4, 2), DType.BFLOAT16)
+    cache = chip.zeros((1, 1, 4, 2), DType.BFLOAT16)
     chip.update_cache(cache, ones(chip, 1, 1, 2, 2), 1)
     assert cache.to_numpy()[0, 0, :, 0].tolist() == [0, 1, 1, 0]
 
 
 def test_a_step_is_rounded_to_the_format_of_the_cache() -> None:
     chip = Chip.open("p150")
-    cache = chip.empty((1, 1, 2, 1), "bf16")
+    cache = chip.zeros((1, 1, 2, 1), "bf16")
     chip.paged_update_cache(cache, chip.tensor(np.full((1, 1, 1, 1), 257.0)), [1])
     assert cache.to_numpy().ravel().tolist() == [0, 256]
 
 
 def test_a_bad_page_leaves_the_cache_as_it_was() -> None:
     chip = Chip.open("p150")
-    cache = chip.empty((2, 1, 2, 1))
+    cache = chip.zeros((2, 1, 2, 1))
     pages = integers(chip, [[0, 1], [2, 1]])
     with pytest.raises(InvalidArgument, match=r"page_table\[1, 0\] \(=2\) must be within 0 \.\. 1"):
         chip.paged_update_cache(cache, ones(chip, 1, 2, 1, 1), [0, 0], pages)

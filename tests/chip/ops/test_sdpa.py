@@ -37,7 +37,7 @@ def test_a_prompt_in_chunks_gives_what_the_whole_gives(dtype: str) -> None:
     q, k, v = (random(chip, 1, heads, 12, 16, dtype=dtype) for heads in (4, 2, 2))
     whole = chip.attention(q, k, v, 0).to_numpy()
     pages = table(chip, [[2, 0, 3]])
-    caches = [chip.empty((4, 2, 4, 16), dtype) for _ in "kv"]
+    caches = [chip.zeros((4, 2, 4, 16), dtype) for _ in "kv"]
     for cache, x in zip(caches, (k, v), strict=True):
         chip.paged_fill_cache(cache, x, pages)
     for start, stop in ((0, 5), (5, 6), (6, 12)):

@@ -38,7 +38,7 @@ def test_pages_give_what_a_cache_in_one_piece_gives(dtype: str) -> None:
     k, v = (random(chip, 2, 2, 12, 16 + extra, dtype=dtype) for extra in (0, 16))
     v = chip.slice(v, (0, 0, 0, 16), (2, 2, 12, 32))
     pages = integers(chip, [[5, 1, 0], [3, 4, -1]])  # the second user has not reached its third
-    caches = [chip.empty((6, 2, 4, 16), dtype) for _ in "kv"]
+    caches = [chip.zeros((6, 2, 4, 16), dtype) for _ in "kv"]
     for cache, x in zip(caches, (k, v), strict=True):
         for user, length in ((0, 12), (1, 8)):
             part = chip.slice(x, (user, 0, 0, 0), (user + 1, 2, length, 16))
