@@ -27,8 +27,6 @@ from .shared import (
 RMS_PASSES = int(constants()["rms_norm_passes"].value)
 LAYER_PASSES = int(constants()["layer_norm_passes"].value)
 
-_PLAIN: Roles = ("x", "weight")  # what a decode step asks for
-
 
 def norm_plan(passes: int, eps: float, given: Mapping[str, TensorSpec]) -> Plan:
     """The plan of a norm of `x`, with what else is given: weight and bias [D], residual as x."""
@@ -77,10 +75,6 @@ def _rms_rule(eps: float, roles: Roles, *specs: TensorSpec) -> Plan:
 
 
 def _rms_values(eps: float, roles: Roles, x: Array, *others: Array) -> Array:
-    if roles == _PLAIN and x.itemsize == 2:
-        out = np.empty(x.shape, WORDS)
-        kernels.rms_norm(x, wide(others[0]), out, eps)
-        return out
     return _rms_float32(eps, x, dict(zip(roles[1:], others, strict=True)))
 
 
@@ -95,7 +89,21 @@ def _with_residual(x: Array, given: Mapping[str, Array]) -> Floats:
     return wide(x) + wide(given["residual"]) if "residual" in given else wide(x)
 
 
+def _weighted_rule(eps: float, x: TensorSpec, weight: TensorSpec) -> Plan:
+    return norm_plan(RMS_PASSES, eps, {"x": x, "weight": weight})
+
+
+def _weighted_values(eps: float, x: Array, weight: Array) -> Array:
+    if x.itemsize != 2:
+        return _rms_float32(eps, x, {"weight": weight})
+    out = np.empty(x.shape, WORDS)
+    rows = wide(weight)
+    kernels.rms_norm(x, rows if rows.ndim == 1 else rows.ravel(), out, eps)
+    return out
+
+
 RMS_NORM = Op("rms_norm", _rms_rule, _rms_values)
+WEIGHTED_RMS_NORM = Op("rms_norm", _weighted_rule, _weighted_values)  # what a decode step asks for
 
 
 def rms_norm(
@@ -118,7 +126,7 @@ def rms_norm(
         InvalidArgument: eps is negative; x is not in tiles.
     """
     if weight is not None and bias is None and residual is None:
-        return chip.run(RMS_NORM, (x, weight), (eps, _PLAIN))
+        return chip.run(WEIGHTED_RMS_NORM, (x, weight), (eps,))
     return run_given(chip, RMS_NORM, (eps,), x=x, weight=weight, bias=bias, residual=residual)
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.errors import DTypeError, InvalidArgument, ShapeError
+from meshtwin.chip.kernels import COMPILED
 from meshtwin.chip.tensor import Layout, Tensor
 
 
@@ -43,7 +44,7 @@ def test_a_prompt_in_chunks_gives_what_the_whole_gives(dtype: str) -> None:
     for start, stop in ((0, 5), (5, 6), (6, 12)):
         part = chip.slice(q, (0, 0, start, 0), (1, 4, stop, 16))
         out = chip.chunked_scaled_dot_product_attention(part, caches[0], caches[1], pages, start)
-        if dtype == "bfloat16":  # the compiled loops sum a row in one order, however many there are
+        if dtype == "bfloat16" and COMPILED:  # its loops sum a row in one order
             assert np.array_equal(out.to_numpy(), whole[:, :, start:stop])
         assert np.allclose(out.to_numpy(), whole[:, :, start:stop], rtol=1e-5, atol=1e-6)
 
