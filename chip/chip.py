@@ -14,31 +14,26 @@ from .ops.activation import (
     softplus,
     tanh,
 )
-from .ops.attention import attention, update_cache
-from .ops.binary import (
-    add,
-    div,
-    maximum,
-    minimum,
-    mul,
-    remainder,
-    rsub,
-    squared_difference,
-    sub,
-)
-from .ops.create import (
-    arange,
-    fill,
-    full,
-    full_like,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
+from .ops.attention import attention
+from .ops.binary import add, div, maximum, minimum, mul, remainder, rsub, squared_difference, sub
+from .ops.create import arange, fill, full, full_like, ones, ones_like, zeros, zeros_like
+from .ops.distributed_norm import (
+    layer_norm_post_all_gather,
+    layer_norm_pre_all_gather,
+    rms_norm_post_all_gather,
+    rms_norm_pre_all_gather,
 )
 from .ops.embedding import embedding
 from .ops.gather import gather_elements, scatter_elements
-from .ops.heads import concat_heads, create_heads
+from .ops.heads import (
+    concat_heads,
+    concat_heads_decode,
+    create_heads,
+    create_heads_decode,
+    split_query_key_value,
+)
+from .ops.kv_cache import fill_cache, paged_fill_cache, paged_update_cache, update_cache
+from .ops.layout import tilize, tilize_with_val_padding, to_layout, untilize
 from .ops.logic import (
     bitwise_and,
     bitwise_or,
@@ -60,12 +55,19 @@ from .ops.logic import (
 )
 from .ops.matmul import linear, matmul
 from .ops.memory import to_memory_config
-from .ops.movement import concat, permute, reshape, slice, typecast
-from .ops.norm import rms_norm
+from .ops.movement import permute, reshape, squeeze, transpose, typecast, unsqueeze, unsqueeze_to_4d
+from .ops.norm import layer_norm, rms_norm
 from .ops.order import argmax, sort, topk
+from .ops.pieces import chunk, concat, slice, split, stack
 from .ops.reduction import cumsum, max, mean, min, prod, std, sum, var
-from .ops.rotary import rotary_embedding
-from .ops.softmax import softmax
+from .ops.repeat import expand, pad, repeat, repeat_interleave
+from .ops.rotary import rotary_embedding, rotary_embedding_llama
+from .ops.sdpa import chunked_scaled_dot_product_attention, scaled_dot_product_attention
+from .ops.sdpa_decode import (
+    paged_scaled_dot_product_attention_decode,
+    scaled_dot_product_attention_decode,
+)
+from .ops.softmax import scale_mask_softmax, softmax
 from .ops.unary import (
     abs,
     atan,
@@ -117,7 +119,6 @@ class Chip(ChipState):
     tanh = tanh
 
     attention = attention
-    update_cache = update_cache
 
     add = add
     div = div
@@ -138,13 +139,31 @@ class Chip(ChipState):
     zeros = zeros
     zeros_like = zeros_like
 
+    layer_norm_post_all_gather = layer_norm_post_all_gather
+    layer_norm_pre_all_gather = layer_norm_pre_all_gather
+    rms_norm_post_all_gather = rms_norm_post_all_gather
+    rms_norm_pre_all_gather = rms_norm_pre_all_gather
+
     embedding = embedding
 
     gather_elements = gather_elements
     scatter_elements = scatter_elements
 
     concat_heads = concat_heads
+    concat_heads_decode = concat_heads_decode
     create_heads = create_heads
+    create_heads_decode = create_heads_decode
+    split_query_key_value = split_query_key_value
+
+    fill_cache = fill_cache
+    paged_fill_cache = paged_fill_cache
+    paged_update_cache = paged_update_cache
+    update_cache = update_cache
+
+    tilize = tilize
+    tilize_with_val_padding = tilize_with_val_padding
+    to_layout = to_layout
+    untilize = untilize
 
     bitwise_and = bitwise_and
     bitwise_or = bitwise_or
@@ -167,18 +186,27 @@ class Chip(ChipState):
     linear = linear
     matmul = matmul
 
-    concat = concat
     permute = permute
     reshape = reshape
-    slice = slice
+    squeeze = squeeze
     to_memory_config = to_memory_config
+    transpose = transpose
     typecast = typecast
+    unsqueeze = unsqueeze
+    unsqueeze_to_4d = unsqueeze_to_4d
 
+    layer_norm = layer_norm
     rms_norm = rms_norm
 
     argmax = argmax
     sort = sort
     topk = topk
+
+    chunk = chunk
+    concat = concat
+    slice = slice
+    split = split
+    stack = stack
 
     cumsum = cumsum
     max = max
@@ -189,8 +217,21 @@ class Chip(ChipState):
     sum = sum
     var = var
 
-    rotary_embedding = rotary_embedding
+    expand = expand
+    pad = pad
+    repeat = repeat
+    repeat_interleave = repeat_interleave
 
+    rotary_embedding = rotary_embedding
+    rotary_embedding_llama = rotary_embedding_llama
+
+    chunked_scaled_dot_product_attention = chunked_scaled_dot_product_attention
+    scaled_dot_product_attention = scaled_dot_product_attention
+
+    paged_scaled_dot_product_attention_decode = paged_scaled_dot_product_attention_decode
+    scaled_dot_product_attention_decode = scaled_dot_product_attention_decode
+
+    scale_mask_softmax = scale_mask_softmax
     softmax = softmax
 
     abs = abs

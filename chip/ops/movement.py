@@ -1,6 +1,5 @@
-"""Ops that move data and change no value: reshape, permute, slice, concat; and typecast."""
+"""Ops that give elements another shape or order; and typecast."""
 
-import builtins
 import math
 from collections.abc import Sequence
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from ..conversion import EVERY
 from ..dtype import DType
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
 from ..formats.codec import decode, pack, saturate
 from ..formats.rounding import Rounding
 from ..state import ChipState, Op, Plan
@@ -65,6 +64,46 @@ def _is_view(x: TensorSpec, shape: Shape) -> bool:
     return old_columns == columns and (old_rows == rows or not (old_rows % TILE or rows % TILE))
 
 
+def squeeze(chip: ChipState, x: Tensor, dim: int | None = None) -> Tensor:
+    """Leave out a dim of 1, or all of them; a dim that is not 1 stays, as in ttnn. See `reshape`.
+
+    Raises:
+        ShapeError: x has no such dim.
+    """
+    left_out = range(len(x.shape)) if dim is None else (checked_dim(chip, "squeeze", dim, x.shape),)
+    shape = [size for index, size in enumerate(x.shape) if size != 1 or index not in left_out]
+    return reshape(chip, x, shape)
+
+
+def unsqueeze(chip: ChipState, x: Tensor, dim: int) -> Tensor:
+    """Put in a dim of 1, which becomes dim `dim` of the result. See `reshape`.
+
+    Raises:
+        ShapeError: the result has no such dim.
+    """
+    place = checked_dim(chip, "unsqueeze", dim, (*x.shape, 1))
+    return reshape(chip, x, (*x.shape[:place], 1, *x.shape[place:]))
+
+
+def unsqueeze_to_4d(chip: ChipState, x: Tensor) -> Tensor:
+    """Put dims of 1 before the first until there are four. See `reshape`.
+
+    Raises:
+        ShapeError: x has more than four dims.
+    """
+    if len(x.shape) > 4:
+        raise ShapeError(f"x {x.shape} (expected 4 dims or fewer)", "unsqueeze_to_4d", chip.rank)
+    return reshape(chip, x, (1,) * (4 - len(x.shape)) + x.shape)
+
+
+def checked_dim(chip: ChipState, op: str, dim: int, shape: Shape) -> int:
+    """`normal_dim` for a method that is no op by itself: errors name it and the chip."""
+    try:
+        return normal_dim(dim, shape)
+    except ShapeError as error:
+        raise error.at(op, chip.rank) from None
+
+
 def _permute_rule(dims: tuple[int, ...], x: TensorSpec) -> Plan:
     if sorted(dims) != list(range(len(x.shape))):
         raise ShapeError(
@@ -89,70 +128,16 @@ def permute(chip: ChipState, x: Tensor, dims: Sequence[int]) -> Tensor:
     return chip.run(PERMUTE, (x,), (tuple(dims),))
 
 
-def _slice_rule(starts: tuple[int, ...], stops: tuple[int, ...], x: TensorSpec) -> Plan:
-    good = len(starts) == len(stops) == len(x.shape) and all(
-        0 <= start <= stop <= dim for start, stop, dim in zip(starts, stops, x.shape, strict=True)
-    )
-    if not good:
-        raise ShapeError(
-            f"{starts} .. {stops} of {x.shape} (expected 0 <= start <= stop <= dim for each dim)"
-        )
-    output = like(x, tuple(stop - start for start, stop in zip(starts, stops, strict=True)))
-    return move_plan(output, output.padded_bytes)
-
-
-def _slice_values(starts: tuple[int, ...], stops: tuple[int, ...], x: Array) -> Array:
-    return x[tuple(map(builtins.slice, starts, stops))].copy()
-
-
-SLICE = Op("slice", _slice_rule, _slice_values, any_dtype=True)
-
-
-def slice(chip: ChipState, x: Tensor, starts: Sequence[int], stops: Sequence[int]) -> Tensor:
-    """Cut out elements starts[i] .. stops[i] - 1 of each dim i, as a new tensor.
+def transpose(chip: ChipState, x: Tensor, dim1: int, dim2: int) -> Tensor:
+    """Swap two dims.
 
     Raises:
-        ShapeError: a bound lies outside its dim, or one is missing.
+        ShapeError: x has no such dim.
     """
-    return chip.run(SLICE, (x,), (tuple(starts), tuple(stops)))
-
-
-def _concat_rule(dim: int, *parts: TensorSpec) -> Plan:
-    if not parts:
-        raise ShapeError("concat needs one tensor or more, not 0")
-    first = parts[0]
-    dim = normal_dim(dim, first.shape)
-    for part in parts[1:]:
-        if part.dtype is not first.dtype:
-            raise DTypeError(f"{part.dtype} with {first.dtype} (expected one dtype)")
-        if len(part.shape) != len(first.shape) or _without(part.shape, dim) != _without(
-            first.shape, dim
-        ):
-            raise ShapeError(f"{part.shape} with {first.shape}: all dims but {dim} must be equal")
-    length = sum(part.shape[dim] for part in parts)
-    output = like(first, (*first.shape[:dim], length, *first.shape[dim + 1 :]))
-    return move_plan(output, sum(part.padded_bytes for part in parts))
-
-
-def _without(shape: Shape, dim: int) -> Shape:
-    return shape[:dim] + shape[dim + 1 :]
-
-
-def _concat_values(dim: int, *parts: Array) -> Array:
-    return np.concatenate(parts, axis=dim)
-
-
-CONCAT = Op("concat", _concat_rule, _concat_values, any_dtype=True)
-
-
-def concat(chip: ChipState, tensors: Sequence[Tensor], dim: int) -> Tensor:
-    """Join tensors end to end along a dim.
-
-    Raises:
-        ShapeError: another dim differs.
-        DTypeError: the number formats differ.
-    """
-    return chip.run(CONCAT, tuple(tensors), (dim,))
+    first, second = (checked_dim(chip, "transpose", dim, x.shape) for dim in (dim1, dim2))
+    dims = list(range(len(x.shape)))
+    dims[first], dims[second] = second, first
+    return permute(chip, x, dims)
 
 
 def _typecast_rule(

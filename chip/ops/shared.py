@@ -8,7 +8,7 @@ import numpy as np
 from .. import kernels
 from ..cost import Work, WorkKind
 from ..dtype import DType
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..state import Plan
 from ..tensor import TILE, Array, Floats, Layout, Shape, TensorSpec, tensor_spec
 
@@ -59,6 +59,13 @@ def require_integers(**specs: TensorSpec) -> None:
             raise DTypeError(f"{name} is {spec.dtype} (expected int32 or uint32)")
 
 
+def require_tiles(**specs: TensorSpec) -> None:
+    """Raise InvalidArgument unless every input named lies in tiles."""
+    for name, spec in specs.items():
+        if spec.layout is not Layout.TILE:
+            raise InvalidArgument(f"{name} is {spec.layout.value} (expected tiles: see to_layout)")
+
+
 def normal_dim(dim: int, shape: Shape) -> int:
     """The dim counted from the front: -1 is the last.
 
@@ -76,12 +83,15 @@ def normal_dim(dim: int, shape: Shape) -> int:
     return dim % len(shape)
 
 
-def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
-    """Another shape (and number format) in the layout and memory of `spec`.
+def like(
+    spec: TensorSpec, shape: Shape, dtype: DType | None = None, layout: Layout | None = None
+) -> TensorSpec:
+    """Another shape (number format, layout) in what else `spec` says.
 
     Shards stay where the shape stays; another shape is interleaved over the same memory.
     """
-    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory_for(shape))
+    memory = spec.memory_for(shape)
+    return tensor_spec(shape, dtype or spec.dtype, layout or spec.layout, memory)
 
 
 def elementwise_plan(
