@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from meshtwin.chip.chip import Chip
+from meshtwin.chip.compute_config import EXACT
 from meshtwin.chip.conversion import COMPUTED, converting
 from meshtwin.chip.cost import Work
 from meshtwin.chip.dtype import DType
@@ -86,7 +87,7 @@ def test_weights_in_every_float_format_meet_activations_in_bfloat16() -> None:
     x = chip.tensor(NUMBERS[0, :3], "bfloat16")
     for dtype in FLOATS:
         weight = chip.tensor(NUMBERS[1], dtype)
-        found = chip.linear(x, weight)
+        found = chip.linear(x, weight, compute=EXACT)
         assert found.dtype is DType.BFLOAT16
         exact = x.to_numpy().astype(np.float64) @ weight.to_numpy().astype(np.float64).T
         assert np.abs(found.to_numpy() - exact).max() <= 2.0**-8 * np.abs(exact).max()
@@ -95,7 +96,7 @@ def test_weights_in_every_float_format_meet_activations_in_bfloat16() -> None:
 @pytest.mark.parametrize("dtype", [DType.BFP8_B, DType.BFP4_B], ids=str)
 def test_a_cache_in_a_block_float_takes_bfloat16_and_serves_attention(dtype: DType) -> None:
     chip = Chip.open("p150")
-    k, v = chip.empty((1, 2, 40, 16), dtype), chip.empty((1, 2, 40, 16), dtype)
+    k, v = chip.zeros((1, 2, 40, 16), dtype), chip.zeros((1, 2, 40, 16), dtype)
     new = chip.tensor(NUMBERS[:1, :6, :32].reshape(1, 6, 2, 16).swapaxes(1, 2), "bfloat16")
     for cache in (k, v):
         chip.update_cache(cache, new, 3)

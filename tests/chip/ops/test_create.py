@@ -32,7 +32,7 @@ def test_a_plan_holds_shapes_that_no_host_has_room_for() -> None:
 @pytest.mark.parametrize("plan", [False, True])
 def test_bad_shapes_numbers_and_steps_are_refused(plan: bool) -> None:
     chip = Chip.open("p150", rank=1, plan=plan)
-    with pytest.raises(InvalidArgument, match=r"chip 1, (zeros|full): dim 1 of \(2, -3\) is -3"):
+    with pytest.raises(InvalidArgument, match=r"chip 1, zeros: dim 1 of .* is -3"):
         chip.zeros((2, -3))
     with pytest.raises(InvalidArgument, match=r"full: fill_value \(=1.5\) .*\(nearest: 2\)"):
         chip.full((2,), 1.5, "int32")
