@@ -1,0 +1,50 @@
+"""A comparison as a table for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from ..chip.figures import Bound
+from .comparison import Comparison, OpRow
+
+WIDTH = 120
+"""What the table may take: on a narrow terminal, or a pipe, no number is cut short."""
+COLUMNS = ("#", "op", "scope", "line", "chip", "PCC", "max abs", "ULPs", "rel RMS", "")
+
+
+def print_table(
+    comparison: Comparison, console: Console | None, bound: Bound, every_chip: bool
+) -> None:
+    """Print a row for each op, with the chip where it is worst, or for each op and chip."""
+    console = console or Console(soft_wrap=True, highlight=False, width=WIDTH)
+    rows = list(comparison.rows) if every_chip else comparison.worst_by_op()
+    what = "each chip" if every_chip else "the worst chip"
+    console.print(
+        f"{comparison.box}, {comparison.num_chips} chips, against {comparison.against}: "
+        f"{what} of each op"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in COLUMNS:
+        numbers = title in ("#", "chip", "PCC", "max abs", "ULPs", "rel RMS")
+        table.add_column(title, justify="right" if numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*_cells(row, bound))
+    console.print(table)
+
+
+def _cells(row: OpRow, bound: Bound) -> list[str]:
+    name = row.op if not row.output else f"{row.op} [{row.output}]"
+    place = [str(row.ordinal), name, row.scope, row.line, str(row.chip)]
+    figures = row.figures
+    if figures is None:
+        return [*place, "-", "-", "-", "-", row.fault or row.note]
+    verdict = row.fault or (row.note if row.within(bound) or not row.judged else "out of bound")
+    return [
+        *place,
+        "-" if figures.pcc is None else f"{figures.pcc:.6f}",
+        f"{figures.max_abs:.2e}",
+        "-" if figures.max_ulps is None else str(figures.max_ulps),
+        f"{figures.relative_rms:.1e}",
+        verdict,
+    ]
