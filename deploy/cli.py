@@ -16,6 +16,7 @@ from . import (
     bench_command,
     boxes_command,
     calibrate_command,
+    compare_command,
     explain_command,
     generate_command,
     pull_command,
@@ -28,6 +29,7 @@ examples:
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
+  meshtwin compare --box quietbox2 --against one-chip
   meshtwin recorder
   meshtwin boxes
   meshtwin pull smollm2 --dtype float32
@@ -67,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         generate_command,
         bench_command,
         explain_command,
+        compare_command,
         recorder_command,
         pull_command,
         boxes_command,

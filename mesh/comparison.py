@@ -180,18 +180,33 @@ class Comparison:
                 worst[key] = row
         return [worst[key] for key in sorted(worst)]
 
+    def worst_by_scope(self) -> list[OpRow]:
+        """For each stretch of ops in one scope, the row that is worst."""
+        worst: list[OpRow] = []
+        for row in self.worst_by_op():
+            if not worst or worst[-1].scope != row.scope:
+                worst.append(row)
+            elif badness(row) < badness(worst[-1]):
+                worst[-1] = row
+        return worst
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what is not finite is None."""
         plain: dict[str, Any] = _plain(asdict(self))
         return plain
 
     def print(
-        self, console: Console | None = None, bound: Bound | None = None, every_chip: bool = False
+        self, console: Console | None = None, bound: Bound | None = None, rows: str = "ops"
     ) -> None:
-        """Print the table: a row for each op (its worst chip), or for each op and chip."""
+        """Print the table.
+
+        Args:
+            rows: "ops": one for each op, its worst chip; "chips": one for each op and chip;
+                "scopes": one for each stretch of ops in one scope (a layer), its worst op.
+        """
         from .comparison_table import print_table  # rich is not needed on the chips
 
-        print_table(self, console, bound or Bound(), every_chip)
+        print_table(self, console, bound or Bound(), rows)
 
 
 def describe(figures: Figures | None) -> str:

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from rich.console import Console
 from rich.table import Table
 
+from ..chip.errors import InvalidArgument, did_you_mean, nearest_name
 from ..chip.figures import Bound
 from .comparison import Comparison, OpRow
 
+ROWS: dict[str, tuple[str, Callable[[Comparison], Sequence[OpRow]]]] = {
+    "ops": ("the worst chip of each op", Comparison.worst_by_op),
+    "chips": ("each op on each chip", lambda comparison: comparison.rows),
+    "scopes": ("the worst op of each scope", Comparison.worst_by_scope),
+}
 WIDTH = 120
 """What the table may take: on a narrow terminal, or a pipe, no number is cut short."""
 COLUMNS = ("#", "op", "scope", "line", "chip", "PCC", "max abs", "ULPs", "rel RMS", "")
 
 
-def print_table(
-    comparison: Comparison, console: Console | None, bound: Bound, every_chip: bool
-) -> None:
-    """Print a row for each op, with the chip where it is worst, or for each op and chip."""
+def print_table(comparison: Comparison, console: Console | None, bound: Bound, rows: str) -> None:
+    """Print the rows that `rows` names: see Comparison.print.
+
+    Raises:
+        InvalidArgument: there are no such rows.
+    """
+    if rows not in ROWS:
+        hint = did_you_mean(nearest_name(rows, tuple(ROWS)))
+        raise InvalidArgument(f"rows (={rows!r}){hint} Known: {', '.join(ROWS)}.")
+    what, choose = ROWS[rows]
     console = console or Console(soft_wrap=True, highlight=False, width=WIDTH)
-    rows = list(comparison.rows) if every_chip else comparison.worst_by_op()
-    what = "each chip" if every_chip else "the worst chip"
     console.print(
-        f"{comparison.box}, {comparison.num_chips} chips, against {comparison.against}: "
-        f"{what} of each op"
+        f"{comparison.box}, {comparison.num_chips} chips, against {comparison.against}: {what}"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in COLUMNS:
         numbers = title in ("#", "chip", "PCC", "max abs", "ULPs", "rel RMS")
         table.add_column(title, justify="right" if numbers else "left", no_wrap=True)
-    for row in rows:
+    for row in choose(comparison):
         table.add_row(*_cells(row, bound))
     console.print(table)
 

@@ -19,6 +19,13 @@ def load(chip: MeshChip, folder: str, config: LlamaConfig, dtype: DType) -> Deco
     return load_decoder(chip, Path(folder), config, dtype)
 
 
+def load_and_prefill(
+    chip: MeshChip, folder: str, config: LlamaConfig, dtype: DType, token_ids: list[int]
+) -> NDArray[np.float32] | None:
+    """`load`, then `all_logits`: what a comparison runs where no model is loaded."""
+    return all_logits(chip, load(chip, folder, config, dtype), token_ids)
+
+
 def step(
     chip: MeshChip,
     decoder: Decoder,

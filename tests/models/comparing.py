@@ -10,7 +10,6 @@ import numpy as np
 
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.tensor import Tensor
-from meshtwin.mesh.comparison import Comparison
 from meshtwin.mesh.compare import (
     beside_run,
     beside_shadows,
@@ -19,6 +18,7 @@ from meshtwin.mesh.compare import (
     lone_chip,
     record_alone,
 )
+from meshtwin.mesh.comparison import Comparison
 from meshtwin.mesh.program import MeshChip
 from meshtwin.models import programs
 from meshtwin.models.builder import load_decoder

@@ -7,7 +7,7 @@ import pytest
 
 from meshtwin.chip.dtype import DType
 
-from .comparing import Plant, compared, of_another_chip, of_another_layer, scaled
+from .comparing import compared, of_another_chip, of_another_layer, scaled
 from .sharded import Model
 from .tiny import tiny_config
 
