@@ -24,12 +24,13 @@ from .coverage import Holding, fault
 from .device import MeshDevice, MeshTensor
 from .errors import PlacementError
 from .paired import PairedWatcher
+from .parts import slices
 from .placement import Local
 from .program import MeshChip
 from .shadow import ROOM, ShadowWatcher
 from .tape import Entry, TapeReader, TapeWriter
 from .tree import map_leaves
-from .unsharded import UnshardedWatcher
+from .unsharded import UnshardedWatcher, matrix
 
 Program = Callable[..., Any]
 ONE_CHIP_BOX = "p150"
@@ -80,7 +81,7 @@ def compare(
         with tempfile.TemporaryDirectory(prefix="meshtwin-tape-") as folder:
             tape = _record_alone(mesh, reference, Path(folder) / "tape")
             runs = mesh.run(beside_tape, tape, program, args)
-        return comparison_of(mesh.box.name, "the same on one chip", runs)
+            return comparison_of(mesh.box.name, "the same on one chip", runs, tape)
     if isinstance(reference, Reference):
         runs = mesh.run(beside_run, reference.program, reference.args, program, args)
     elif callable(reference):
@@ -134,31 +135,35 @@ class ChipRun:
     holdings: list[Holding]
 
 
-def comparison_of(box: str, against: str, runs: list[ChipRun]) -> Comparison:
+def comparison_of(
+    box: str, against: str, runs: list[ChipRun], tape: Tape | None = None
+) -> Comparison:
     """What the chips found, by rank, put together."""
     rows = numbered(row for run in runs for row in run.rows)
-    faults = _faults([run.holdings for run in runs])
-    rows = tuple(
-        replace(row, fault=faults[row.ordinal, row.chip])
-        if (row.ordinal, row.chip) in faults
-        else row
-        for row in rows
-    )
+    if tape is not None:
+        faults = _faults([run.holdings for run in runs], tape)
+        rows = tuple(
+            replace(row, fault=faults.get((row.ordinal, row.chip), row.fault)) for row in rows
+        )
     mismatches = tuple(run.mismatch for run in runs if run.mismatch is not None)
     return Comparison(box, len(runs), against, rows, mismatches)
 
 
-def _faults(by_chip: list[list[Holding]]) -> dict[tuple[int, int], str]:
+def _faults(by_chip: list[list[Holding]], tape: Tape) -> dict[tuple[int, int], str]:
     """What is wrong with the parts of a weight, by ordinal and chip."""
+    reader = TapeReader.open(tape.path, tape.entries)
     by_ordinal: dict[int, list[Holding]] = {}
     for holdings in by_chip:
         for holding in holdings:
             by_ordinal.setdefault(holding.ordinal, []).append(holding)
     faults = {}
     for ordinal, holdings in by_ordinal.items():
-        found = fault(holdings) if len(holdings) == len(by_chip) else None
-        if found is not None:
-            faults[ordinal, found[0]] = found[1]
+        if len(holdings) == len(by_chip):
+            entry = tape.entries[holdings[0].entry]
+            whole = matrix(entry.op, reader.read(entry.inputs[1]))
+            found = fault(holdings, slices(whole, holdings[0].dim))
+            if found is not None:
+                faults[ordinal, found[0]] = found[1]
     return faults
 
 

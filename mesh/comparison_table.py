@@ -49,8 +49,9 @@ def _cells(row: OpRow, bound: Bound) -> list[str]:
     place = [str(row.ordinal), name, row.scope, row.line, str(row.chip)]
     figures = row.figures
     if figures is None:
-        return [*place, "-", "-", "-", "-", row.fault or row.note]
-    verdict = row.fault or (row.note if row.within(bound) or not row.judged else "out of bound")
+        return [*place, "-", "-", "-", "-", row.note]
+    verdict = row.note if row.within(bound) or not row.judged else "out of bounds"
+    verdict = "a wrong part" if row.fault else verdict
     return [
         *place,
         "-" if figures.pcc is None else f"{figures.pcc:.6f}",

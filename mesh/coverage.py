@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..chip.tensor import Array
-from .parts import Indices, Match, ranges
+from .parts import Indices, Match, match, ranges
 
 Bits = npt.NDArray[np.uint8]
 
@@ -18,22 +18,29 @@ Bits = npt.NDArray[np.uint8]
 class Holding:
     """What one chip holds of the weight of op `ordinal`: a bit for each row or column of it.
 
-    `needed` are the rows or columns of the whole that are not zero anyway.
+    Attributes:
+        entry: the op's place on the reference's tape.
+        dim: 0 where the weight is cut by rows, 1 by columns.
+        size: how many rows or columns the whole has.
     """
 
     ordinal: int
-    what: str
+    entry: int
+    dim: int
     size: int
     held: Bits
-    needed: Bits
 
     @classmethod
-    def of(cls, ordinal: int, what: str, matched: Match, whole: Array) -> Holding:
-        """The holding of a part that was found among the whole's rows (or columns) [N, K]."""
-        size = whole.shape[0]
+    def of(cls, ordinal: int, entry: int, dim: int, matched: Match, size: int) -> Holding:
+        """The holding of a part that was found among the whole's rows or columns."""
         held = np.zeros(size, np.bool_)
         held[matched.nearest[matched.found]] = True
-        return cls(ordinal, what, size, np.packbits(held), np.packbits(whole.any(axis=1)))
+        return cls(ordinal, entry, dim, size, np.packbits(held))
+
+    @property
+    def what(self) -> str:
+        """What the weight is cut into."""
+        return "columns" if self.dim else "rows"
 
     @property
     def indices(self) -> Indices:
@@ -41,11 +48,21 @@ class Holding:
         return np.flatnonzero(np.unpackbits(self.held, count=self.size))
 
 
-def missing(holdings: Sequence[Holding]) -> Indices:
-    """The rows or columns that no chip holds, of one weight's holdings by rank."""
-    held = np.bitwise_or.reduce([holding.held for holding in holdings])
-    first = holdings[0]
-    return np.flatnonzero(np.unpackbits(first.needed & ~held, count=first.size))
+def missing(holdings: Sequence[Holding], whole: Array) -> Indices:
+    """The rows or columns that no chip holds, of one weight's holdings by rank.
+
+    Where the whole has several that are alike, as tables of unused tokens do, each will do for
+    the others; zeros need not be held.
+
+    Args:
+        whole: the reference's weight, its rows or columns as rows [N, K].
+    """
+    held = np.unpackbits(np.bitwise_or.reduce([h.held for h in holdings]), count=len(whole)) > 0
+    lacking = np.flatnonzero(~held)
+    lacking = lacking[whole[lacking].any(axis=1)]
+    if lacking.size and held.any():
+        lacking = lacking[~match(whole[lacking], whole[held]).found]
+    return lacking
 
 
 def misplaced(holdings: Sequence[Holding], lacking: Indices) -> int:
@@ -66,9 +83,9 @@ def misplaced(holdings: Sequence[Holding], lacking: Indices) -> int:
     return candidates[-1]
 
 
-def fault(holdings: Sequence[Holding]) -> tuple[int, str] | None:
+def fault(holdings: Sequence[Holding], whole: Array) -> tuple[int, str] | None:
     """The position of the chip whose part is wrong, and what is wrong; None where all is held."""
-    lacking = missing(holdings)
+    lacking = missing(holdings, whole)
     if not lacking.size:
         return None
     chip = misplaced(holdings, lacking)

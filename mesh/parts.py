@@ -57,9 +57,12 @@ def match(part: Array, whole: Array) -> Match:
     own, all_of = part.astype(np.float32, copy=False), whole.astype(np.float32, copy=False)
     with np.errstate(all="ignore"):
         near = _nearest(_marks(own), _marks(all_of))
-        error = np.linalg.norm(own - all_of[near], axis=1)
         size = np.linalg.norm(own, axis=1)
-        found = (error <= SAME * size) & (size > 0)
+        found = _is_same(own, all_of[near], size)
+        if found.any():  # of several that are alike, the one that is in a row with the others
+            in_row = np.arange(len(near)) + _usual(near - np.arange(len(near)), found)
+            in_row = np.where((in_row >= 0) & (in_row < len(all_of)), in_row, near)
+            near = np.where(_is_same(own, all_of[in_row], size), in_row, near)
     return Match(near, found, np.asarray(size == 0))
 
 
@@ -97,6 +100,17 @@ def ranges(indices: Indices) -> str:
         return "nothing"
     runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
     return ", ".join(str(run[0]) if run.size == 1 else f"{run[0]}..{run[-1]}" for run in runs)
+
+
+def _is_same(own: Floats, other: Floats, size: Floats) -> Mask:
+    """Are rows the same up to number formats? `size` are the norms of `own`."""
+    return np.asarray((np.linalg.norm(own - other, axis=1) <= SAME * size) & (size > 0))
+
+
+def _usual(shifts: Indices, found: Mask) -> int:
+    """The shift from the part to the whole that most slices have."""
+    values, counts = np.unique(shifts[found], return_counts=True)
+    return int(values[counts.argmax()])
 
 
 def _nearest(own: Floats, all_of: Floats) -> Indices:

@@ -157,9 +157,9 @@ class UnshardedWatcher(Watching):
         entry: Entry,
     ) -> None:
         """Compare a product with what the reference's numbers make of the chip's own part."""
-        x, weight = inputs[0].to_numpy(), _matrix(op, inputs[1].to_numpy())
+        x, weight = inputs[0].to_numpy(), matrix(op, inputs[1].to_numpy())
         x_ref, whole = (self.tape.read(stored) for stored in entry.inputs[:2])
-        whole = _matrix(op, whole)
+        whole = matrix(op, whole)
         out_ref = self.tape.read(entry.outputs[0])
         maps = self._maps(inputs[1], weight, whole, entry.inputs[1])
         if maps is None:
@@ -184,11 +184,11 @@ class UnshardedWatcher(Watching):
         else:
             expected = take(out_ref, out_ref.ndim - 1, rows)
             x_row = self.inputs_of(inputs)[0]
-        matched = cols if is_cut_in_cols else rows
-        what = "columns" if is_cut_in_cols else "rows"
-        self.holdings.append(
-            Holding.of(self.ordinal, what, matched, slices(whole, int(is_cut_in_cols)))
-        )
+        matched, dim = (cols, 1) if is_cut_in_cols else (rows, 0)
+        size = whole.shape[dim]
+        holding = Holding.of(self.ordinal, self.next_entry - 1, dim, matched, size)
+        self.holdings.append(holding)
+        what = holding.what
         fault = f"{matched.foreign} of {matched.found.size} {what} are none of the reference's"
         w_row = InputRow(None, fault if matched.foreign else f"{what} {matched.holds}")
         result = figures(output.to_numpy(), expected.astype(np.float32), output.dtype)
@@ -245,6 +245,6 @@ def _is_matrix(inputs: tuple[Tensor, ...]) -> bool:
     return len(inputs) > 1 and len(inputs[1].shape) == 2
 
 
-def _matrix(op: str, weight: Array) -> Array:
+def matrix(op: str, weight: Array) -> Array:
     """A weight with a row for each output: matmul has them as columns."""
     return weight.T if op == "matmul" else weight

@@ -70,7 +70,7 @@ def compared(
     with tempfile.TemporaryDirectory() as scratch:
         tape = record_alone(lone_chip("p300c"), good, (), Path(scratch) / "tape")
         runs = run_spmd(box, lambda chip: beside_tape(chip, tape, program, ()))
-    return comparison_of(box, against, runs)
+        return comparison_of(box, against, runs, tape)
 
 
 def with_layer(decoder: Decoder, layer: int, change: Callable[[Block], Block]) -> Decoder:
