@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -77,13 +77,18 @@ class TapeWriter(Watching):
     def _add(self, op: str, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         self.next_op()
         keeps = self.keep_products and op in PRODUCTS
-        kept = tuple(self.stored.get(x) or self._write(x) for x in inputs) if keeps else ()
+        kept = tuple(map(self._keep, inputs)) if keeps else ()
         digests = tuple(digest_unless_made(self.judged, tensor) for tensor in inputs)
         written = tuple(self._write(tensor) for tensor in outputs)
         for tensor in outputs:
             self.judged.put(tensor, None)  # made here, not from outside
         shapes = tuple(tensor.shape for tensor in inputs)
         self.entries.append(Entry(op, self.line, self.scope, written, shapes, digests, kept))
+
+    def _keep(self, tensor: Tensor) -> Stored:
+        """An input: on the tape already if an op made it, maybe in another shape."""
+        known = self.stored.get(tensor)
+        return self._write(tensor) if known is None else replace(known, shape=tensor.shape)
 
     def _write(self, tensor: Tensor) -> Stored:
         values = np.ascontiguousarray(tensor.to_numpy())

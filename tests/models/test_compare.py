@@ -1,11 +1,14 @@
 """A planted bug in one chip's part of a model is found: the chip, the layer and the op."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meshtwin.chip.dtype import DType
+from meshtwin.mesh.program import MeshChip
+from meshtwin.models.decoder import Decoder
 
 from .comparing import compared, of_another_chip, of_another_layer, scaled
 from .sharded import Model
@@ -61,3 +64,48 @@ def test_one_wrong_shard_is_named(folder: Path, against: str, name: str, kind: s
     assert row.op == "linear" and row.line.startswith(WEIGHTS[name]), str(finding)
     assert finding.inputs_were_fine, str(finding)
     assert finding.collective.startswith("#") and "all_reduce" in finding.collective
+
+
+@pytest.mark.parametrize("against", ["good weights", "one chip"])
+def test_a_single_token_is_enough_to_name_a_wrong_shard(folder: Path, against: str) -> None:
+    assert compared(4, folder, IDS[:1], against=against).first_break() is None
+    plant = of_another_layer(CHIP, LAYER, "mlp.down_DFc", 3)
+    finding = compared(4, folder, IDS[:1], plant, against).first_break()
+    assert finding is not None and finding.row is not None
+    assert (finding.chips, finding.row.scope, finding.row.op) == ((CHIP,), "layer 7", "linear")
+
+
+def test_float32_shadows_start_from_the_wrong_weights_and_find_nothing(folder: Path) -> None:
+    plant = of_another_layer(CHIP, LAYER, "mlp.down_DFc", 3)
+    assert compared(4, folder, IDS, plant, "float32").first_break() is None
+
+
+def test_a_wrong_part_of_the_vocabulary_is_named(folder: Path) -> None:
+    def plant(chip: MeshChip, decoder: Decoder) -> Decoder:
+        if chip.rank != CHIP:
+            return decoder
+        table = decoder.embedding.table_VcD
+        turned = chip.tensor(table.to_numpy()[:, ::-1].copy(), table.dtype)
+        return replace(decoder, embedding=replace(decoder.embedding, table_VcD=turned))
+
+    finding = compared(4, folder, [30, 60, 70, 90], plant).first_break()
+    assert finding is not None and finding.row is not None
+    assert (finding.chips, finding.row.op, finding.row.scope) == ((2,), "embedding", "embedding")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("against", ["float32", "good weights", "one chip"])
+def test_nothing_is_found_in_a_clean_model_on_32_chips(folder: Path, against: str) -> None:
+    assert compared(32, folder, IDS, against=against).first_break() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("against", ["good weights", "one chip"])
+@pytest.mark.parametrize("name", ["attention.output_weight", "mlp.down_DFc"])
+def test_one_wrong_shard_of_32_is_named(folder: Path, against: str, name: str) -> None:
+    finding = compared(
+        32, folder, IDS, of_another_layer(CHIP, LAYER, name, 3), against
+    ).first_break()
+    assert finding is not None and finding.row is not None
+    assert (finding.chips, finding.row.scope, finding.row.op) == ((CHIP,), "layer 7", "linear")
+    assert finding.inputs_were_fine
