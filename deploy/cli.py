@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..chip.errors import MeshtwinError
 from . import (
+    accuracy_command,
     bench_command,
     boxes_command,
     calibrate_command,
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         bench_command,
         explain_command,
         compare_command,
+        accuracy_command,
         recorder_command,
         pull_command,
         boxes_command,

@@ -66,7 +66,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--box", type=arguments.box, default="quietbox2", help="see `meshtwin boxes` (%(default)s)"
     )
     command.add_argument(
-        "--dtype", type=_model_dtype, default="bfloat16",
+        "--dtype", type=model_dtype, default="bfloat16",
         help="of weights and activations: bfloat16 (bf16) or float32 (%(default)s)",
     )  # fmt: skip
     command.add_argument(
@@ -192,7 +192,8 @@ def _bound(args: argparse.Namespace) -> Bound:
         raise
 
 
-def _model_dtype(text: str) -> DType:
+def model_dtype(text: str) -> DType:
+    """A format that a model runs in."""
     found = arguments.dtype(text)
     legal = (DType.BFLOAT16, DType.FLOAT32)
     if found not in legal:
