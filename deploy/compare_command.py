@@ -11,7 +11,7 @@ from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument
 from ..chip.figures import Bound
 from ..mesh.compare import OneChip, Reference, compare
-from ..mesh.comparison import Comparison, Finding, plain_finding
+from ..mesh.comparison import Comparison, Finding, describe, plain_finding
 from ..mesh.device import MeshDevice, open_mesh
 from ..models import programs
 from ..models.config import LlamaConfig
@@ -26,8 +26,8 @@ REFERENCES = (FLOAT32, ONE_CHIP)
 DESCRIPTION = """\
 Run the prefill of a prompt with a reference beside it and compare every op on every chip: PCC
 (Pearson's correlation), largest absolute error, largest error in ULPs of the output's format, and
-relative RMS. Then say which op on which chip is the first out of bounds, and whether its inputs
-were fine.
+relative RMS; against float32 also what each op loses by itself (own RMS). Then say which op on
+which chip is the first out of bounds, and whether its inputs were fine.
 
   --against float32   every op again in float32, from float32 shadows of its inputs: shows where
                       number formats lose accuracy; sees no wrong weight, as shadows start from it
@@ -167,10 +167,17 @@ def compare_model(mesh: MeshDevice, request: Request) -> Comparison:
 
 def verdict(comparison: Comparison, finding: Finding | None, bound: Bound) -> str:
     """The answer in words."""
+    lossiest = comparison.lossiest()
+    most = (
+        ""
+        if lossiest is None
+        else f"\nloses most by itself: {lossiest.where} on chip {lossiest.chip}: "
+        f"{describe(lossiest.own)}"
+    )
     if finding is not None:
-        return str(finding)
+        return str(finding) + most
     judged = {row.ordinal for row in comparison.rows if row.judged}
-    return f"{len(judged)} ops on {comparison.num_chips} chips: all within bounds ({bound})"
+    return f"{len(judged)} ops on {comparison.num_chips} chips: all within bounds ({bound}){most}"
 
 
 def _check_alike(own: LlamaConfig, good: LlamaConfig, name: str) -> None:

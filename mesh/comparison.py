@@ -39,6 +39,8 @@ class OpRow:
         holds: which part of the reference's tensor it is, such as "0..383"; "" for the whole.
         fault: what is wrong with the op whatever its figures say, such as a part of a weight that
             no chip holds; "" for nothing.
+        own: what the op itself loses: its output beside float32 arithmetic on its real inputs.
+            Only against float32, and not for collectives and ops that write in place.
     """
 
     ordinal: int
@@ -56,6 +58,7 @@ class OpRow:
     holds: str = ""
     note: str = ""
     fault: str = ""
+    own: Figures | None = None
 
     def within(self, bound: Bound) -> bool:
         """Is it in bounds, as far as that is known?"""
@@ -131,6 +134,8 @@ class Finding:
             lines.append(f"input {number}: {what}" + (f"; {seen.note}" if seen.note else ""))
         verdict = "inputs were fine, the output is wrong"
         lines.append(verdict if self.inputs_were_fine else "an input was out of bounds already")
+        if row.own is not None:
+            lines.append(f"by itself, on its real inputs, the op has {describe(row.own)}")
         lines += [f"first part that is none of the reference's: {self.began}"] if self.began else []
         lines += [f"goes on to the other chips by {self.collective}"] if self.collective else []
         return "\n  ".join(lines)
@@ -179,6 +184,14 @@ class Comparison:
             if key not in worst or badness(row) < badness(worst[key]):
                 worst[key] = row
         return [worst[key] for key in sorted(worst)]
+
+    def lossiest(self) -> OpRow | None:
+        """The op and chip that loses most by itself, by relative RMS; None where that is unknown.
+
+        Among ops that lose alike, the first.
+        """
+        known = [row for row in self.rows if row.own is not None]
+        return max(known, key=lambda row: _loss(row.own), default=None)
 
     def worst_by_scope(self) -> list[OpRow]:
         """For each stretch of ops in one scope, the row that is worst."""
@@ -238,6 +251,10 @@ def plain_finding(finding: Finding) -> dict[str, Any]:
 def numbered(rows: Iterable[OpRow]) -> tuple[OpRow, ...]:
     """Rows of all chips in program order."""
     return tuple(sorted(rows, key=lambda row: (row.ordinal, row.output, row.chip)))
+
+
+def _loss(figures: Figures | None) -> float:
+    return 0.0 if figures is None else figures.relative_rms
 
 
 def _began(own: list[OpRow], row: OpRow, bound: Bound) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -18,7 +19,8 @@ ROWS: dict[str, tuple[str, Callable[[Comparison], Sequence[OpRow]]]] = {
 }
 WIDTH = 120
 """What the table may take: on a narrow terminal, or a pipe, no number is cut short."""
-COLUMNS = ("#", "op", "scope", "line", "chip", "PCC", "max abs", "ULPs", "rel RMS", "")
+COLUMNS = ("#", "op", "scope", "line", "chip", "PCC", "max abs", "ULPs", "rel RMS", "own RMS", "")
+NUMBERS = ("#", "chip", "PCC", "max abs", "ULPs", "rel RMS", "own RMS")
 
 
 def print_table(comparison: Comparison, console: Console | None, bound: Bound, rows: str) -> None:
@@ -37,8 +39,8 @@ def print_table(comparison: Comparison, console: Console | None, bound: Bound, r
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in COLUMNS:
-        numbers = title in ("#", "chip", "PCC", "max abs", "ULPs", "rel RMS")
-        table.add_column(title, justify="right" if numbers else "left", no_wrap=True)
+        justify: Literal["right", "left"] = "right" if title in NUMBERS else "left"
+        table.add_column(title, justify=justify, no_wrap=True)
     for row in choose(comparison):
         table.add_row(*_cells(row, bound))
     console.print(table)
@@ -49,7 +51,7 @@ def _cells(row: OpRow, bound: Bound) -> list[str]:
     place = [str(row.ordinal), name, row.scope, row.line, str(row.chip)]
     figures = row.figures
     if figures is None:
-        return [*place, "-", "-", "-", "-", row.note]
+        return [*place, "-", "-", "-", "-", "-", row.note]
     verdict = row.note if row.within(bound) or not row.judged else "out of bounds"
     verdict = "a wrong part" if row.fault else verdict
     return [
@@ -58,5 +60,6 @@ def _cells(row: OpRow, bound: Bound) -> list[str]:
         f"{figures.max_abs:.2e}",
         "-" if figures.max_ulps is None else str(figures.max_ulps),
         f"{figures.relative_rms:.1e}",
+        "-" if row.own is None else f"{row.own.relative_rms:.1e}",
         verdict,
     ]

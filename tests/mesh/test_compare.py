@@ -84,6 +84,28 @@ def test_shadows_follow_views_and_what_is_written_in_place(mesh: MeshDevice) -> 
     assert [seen.figures is None for seen in rows[3].inputs] == [False, False]
 
 
+def test_what_an_op_loses_by_itself_is_told_apart_from_what_came_with_its_inputs(
+    mesh: MeshDevice,
+) -> None:
+    def repeated(chip: MeshChip, x: Any, scale: Any) -> None:
+        for _ in range(20):
+            x = chip.mul(x, scale)
+        chip.concat([x, x], 0)
+
+    x, scale = (mesh.replicate(a, dtype="bfloat16") for a in (X, 1 + np.abs(X) / 8))
+    comparison = compare(mesh, repeated, x, scale)
+    rows = [row for row in comparison.rows if row.chip == 0]
+    own = [row.own.relative_rms for row in rows if row.own is not None]
+    drift = [row.figures.relative_rms for row in rows if row.figures is not None]
+    assert own[0] == drift[0]  # its inputs are from outside
+    assert all(3e-4 < loss < 4e-3 for loss in own[:20]) and own[20] == 0.0
+    assert drift[20] == pytest.approx(drift[19]) and drift[19] > max(own)
+    lossiest = comparison.lossiest()
+    assert lossiest is not None and lossiest.op == "mul"
+    finding = comparison.first_break(Bound(relative_rms=drift[10]))
+    assert finding is not None and "by itself, on its real inputs, the op has" in str(finding)
+
+
 def test_every_collective_has_a_shadow(mesh: MeshDevice) -> None:
     def program(chip: MeshChip, x: Any) -> None:
         y = chip.mul(x, x)
