@@ -73,6 +73,7 @@ def compare(
         Figures for every output of every op on every chip.
     Raises:
         what the program or the reference raises, as `mesh.run` does.
+        PlacementError: OneChip, and a tensor is no global array, or a chip is on another host.
     """
     if reference is None:
         runs = mesh.run(beside_shadows, program, args)
@@ -196,7 +197,13 @@ def beside_run(
 
 def beside_tape(chip: MeshChip, tape: Tape, program: Program, args: tuple[Any, ...]) -> ChipRun:
     """On a chip: run a program beside what one chip gave."""
-    watcher = UnshardedWatcher(chip, TapeReader.open(tape.path, tape.entries))
+    try:
+        reader = TapeReader.open(tape.path, tape.entries)
+    except FileNotFoundError:
+        raise PlacementError(
+            f"chip {chip.rank} is on another host than the driver: OneChip needs all on one host"
+        ) from None
+    watcher = UnshardedWatcher(chip, reader)
     with _watched(chip, watcher):
         program(chip, *args)
     watcher.ended()

@@ -28,6 +28,10 @@ class Marks(Generic[T]):
     def __init__(self) -> None:
         self._known: dict[tuple[int, int], tuple[T, weakref.ref[Array]]] = {}
 
+    def __len__(self) -> int:
+        """Of how many tensors something is known."""
+        return len(self._known)
+
     def get(self, tensor: Tensor) -> T | None:
         """What is known of a tensor's memory."""
         found = self._known.get(_key(tensor))
