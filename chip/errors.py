@@ -82,6 +82,17 @@ class UnknownProduct(MeshtwinError):
         return f"unknown product {self.name!r}{hint} Known: {', '.join(self.known)}."
 
 
+class NoSuchCore(MeshtwinError, ValueError):
+    """A chip has no such core, or it is harvested. `what` says which coordinates were meant."""
+
+    def __init__(self, what: str, xy: tuple[int, int], nearest: tuple[int, int]) -> None:
+        super().__init__(what, xy, nearest)
+        self.what, self.xy, self.nearest = what, xy, nearest
+
+    def __str__(self) -> str:
+        return f"there is no {self.what} at {self.xy}; the nearest is {self.nearest}"
+
+
 def nearest_name(name: str, known: Sequence[str]) -> str:
     """The known name most like this one, or ""."""
     found = get_close_matches(name, known, n=1, cutoff=0.5)

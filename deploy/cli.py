@@ -20,6 +20,7 @@ from . import (
     compare_command,
     explain_command,
     generate_command,
+    noc_command,
     pull_command,
     recorder_command,
 )
@@ -33,6 +34,7 @@ examples:
   meshtwin compare --box quietbox2 --against one-chip
   meshtwin recorder
   meshtwin boxes
+  meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
 """
 
@@ -75,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
         recorder_command,
         pull_command,
         boxes_command,
+        noc_command,
         calibrate_command,
     ):
         command.add_to(commands, common)

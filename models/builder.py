@@ -6,9 +6,11 @@ same heads (columns); gate and up by rows, down by columns; norms are whole on e
 
 from pathlib import Path
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
+from .compute import model_compute
 from .config import LlamaConfig
 from .decoder import Block, Decoder
 from .head_plan import plan_heads
@@ -20,7 +22,13 @@ from .loader import Loader, part_of
 from .weights import Checkpoint
 
 
-def load_decoder(chip: MeshChip, folder: Path, config: LlamaConfig, dtype: DType) -> Decoder:
+def load_decoder(
+    chip: MeshChip,
+    folder: Path,
+    config: LlamaConfig,
+    dtype: DType,
+    compute: ComputeConfig | None = None,
+) -> Decoder:
     """Read the chip's own slices of a checkpoint and put them on the chip.
 
     Shapes are taken as right: `shapes.open_folder` checks them.
@@ -30,15 +38,24 @@ def load_decoder(chip: MeshChip, folder: Path, config: LlamaConfig, dtype: DType
         OutOfMemory: the chip's DRAM is full; names the tensor.
     """
     with Checkpoint(folder) as checkpoint:
-        return DecoderBuilder(chip, checkpoint, config, dtype).decoder()
+        return DecoderBuilder(chip, checkpoint, config, dtype, compute).decoder()
 
 
 class DecoderBuilder:
-    """Builds the layers of one chip; a layer's name ends with a full stop, or is empty."""
+    """Builds the layers of one chip; a layer's name ends with a full stop, or is empty.
+
+    `compute` is what the products of the layers are computed with; None: see `model_compute`.
+    """
 
     def __init__(
-        self, chip: MeshChip, checkpoint: Checkpoint, config: LlamaConfig, dtype: DType
+        self,
+        chip: MeshChip,
+        checkpoint: Checkpoint,
+        config: LlamaConfig,
+        dtype: DType,
+        compute: ComputeConfig | None = None,
     ) -> None:
+        self.compute = compute or model_compute(dtype)
         self.chip, self.config, self.dtype = chip, config, dtype
         self.load = Loader(chip, checkpoint, dtype)
         self.heads = plan_heads(config.num_heads, config.num_kv_heads, chip.num_chips)
@@ -68,10 +85,11 @@ class DecoderBuilder:
         tied = self.config.tie_word_embeddings
         weight = embedding.table_VcD if tied else self.load.rows("lm_head.weight")
         if self.config.vocab_size % self.chip.num_chips == 0:
-            return VocabularyHead(weight, None)
+            return VocabularyHead(weight, None, self.compute)
         part = self._vocabulary()
         mask = padding_mask(part.stop - part.start, weight.shape[0])
-        return VocabularyHead(weight, self.chip.tensor(mask, self.dtype, what="logit mask"))
+        hidden = self.chip.tensor(mask, self.dtype, what="logit mask")
+        return VocabularyHead(weight, hidden, self.compute)
 
     def block(self, name: str) -> Block:
         """One decoder layer, `model.layers.<n>.`."""
@@ -103,6 +121,7 @@ class DecoderBuilder:
             num_kv_heads=self.heads.num_kv_heads,
             qkv_bias=qkv("bias") if has_bias else None,
             output_bias=self._once(name + "o_proj.bias") if has_bias else None,
+            compute=self.compute,
         )
 
     def mlp(self, name: str) -> GatedMlp:
@@ -115,6 +134,7 @@ class DecoderBuilder:
             gate_bias_Fc=load.rows(name + "gate_proj.bias") if has_bias else None,
             up_bias_Fc=load.rows(name + "up_proj.bias") if has_bias else None,
             down_bias_D=self._once(name + "down_proj.bias") if has_bias else None,
+            compute=self.compute,
         )
 
     def _once(self, name: str) -> Tensor | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, InvalidArgument, OpError
 from ..chip.units import PS_PER_S
@@ -80,6 +81,8 @@ class Generator:
         folder: a Hugging Face folder of a Llama-like model.
         dtype: of weights and activations, float32 or bfloat16; None takes bfloat16 unless the
             checkpoint is float32.
+        compute: what the linear layers are computed with; None: whole operands, which is EXACT in
+            float32 and HiFi4 in bfloat16.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
         DTypeError: the dtype is another one.
@@ -87,14 +90,18 @@ class Generator:
     """
 
     def __init__(
-        self, mesh: MeshDevice, folder: str | Path, dtype: DType | str | None = None
+        self,
+        mesh: MeshDevice,
+        folder: str | Path,
+        dtype: DType | str | None = None,
+        compute: ComputeConfig | None = None,
     ) -> None:
         self.mesh, self.folder = mesh, Path(folder).resolve()
         self.config, _ = open_folder(self.folder)
         self.dtype = _dtype(self.config, dtype)
         self.statistics = GenerationStatistics(0)
         self._decoder = mesh.run(
-            programs.load, str(self.folder), self.config, self.dtype, keep=True
+            programs.load, str(self.folder), self.config, self.dtype, compute, keep=True
         )
 
     def generate(

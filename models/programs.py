@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
@@ -14,9 +15,15 @@ from .decoder import Decoder
 from .sampling import Sampling, choose
 
 
-def load(chip: MeshChip, folder: str, config: LlamaConfig, dtype: DType) -> Decoder:
+def load(
+    chip: MeshChip,
+    folder: str,
+    config: LlamaConfig,
+    dtype: DType,
+    compute: ComputeConfig | None = None,
+) -> Decoder:
     """Put the chip's part of the model on the chip; kept there for the other programs."""
-    return load_decoder(chip, Path(folder), config, dtype)
+    return load_decoder(chip, Path(folder), config, dtype, compute)
 
 
 def load_and_prefill(

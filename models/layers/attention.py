@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..kv_cache import LayerCache
@@ -38,6 +39,7 @@ class Attention:
     num_kv_heads: int
     qkv_bias: Tensor | None = None
     output_bias: Tensor | None = None
+    compute: ComputeConfig | None = None
 
     def __call__(
         self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
@@ -46,7 +48,7 @@ class Attention:
 
         The keys and values of these positions are written into the cache.
         """
-        qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias)
+        qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias, self.compute)
         q_BNSH, k_BKSH, v_BKSH = chip.create_heads(qkv, self.num_query_heads, self.num_kv_heads)
         q_BNSH = chip.rotary_embedding(q_BNSH, rotary.cos_SH, rotary.sin_SH)
         k_BKSH = chip.rotary_embedding(k_BKSH, rotary.cos_SH, rotary.sin_SH)
@@ -54,4 +56,5 @@ class Attention:
         chip.update_cache(cache.v_BKLH, v_BKSH, start)
         mixed_BNSH = chip.attention(q_BNSH, cache.k_BKLH, cache.v_BKLH, start)
         mixed = chip.concat_heads(mixed_BNSH)
-        return chip.all_reduce(chip.linear(mixed, self.output_weight, self.output_bias))
+        out = chip.linear(mixed, self.output_weight, self.output_bias, self.compute)
+        return chip.all_reduce(out)

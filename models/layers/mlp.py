@@ -5,6 +5,7 @@ Legend: B batch, S sequence, D model, F intermediate (Fc: the chip's part, padde
 
 from dataclasses import dataclass
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 
@@ -22,10 +23,12 @@ class GatedMlp:
     gate_bias_Fc: Tensor | None = None
     up_bias_Fc: Tensor | None = None
     down_bias_D: Tensor | None = None
+    compute: ComputeConfig | None = None
 
     def __call__(self, chip: MeshChip, x_BSD: Tensor) -> Tensor:
         """x [B, S, D] to [B, S, D], the same on every chip."""
-        gate_BSFc = chip.silu(chip.linear(x_BSD, self.gate_FcD, self.gate_bias_Fc))
-        up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc)
+        gate_BSFc = chip.silu(chip.linear(x_BSD, self.gate_FcD, self.gate_bias_Fc, self.compute))
+        up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc, self.compute)
         hidden_BSFc = chip.mul(gate_BSFc, up_BSFc)
-        return chip.all_reduce(chip.linear(hidden_BSFc, self.down_DFc, self.down_bias_D))
+        out = chip.linear(hidden_BSFc, self.down_DFc, self.down_bias_D, self.compute)
+        return chip.all_reduce(out)
