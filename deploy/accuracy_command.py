@@ -11,16 +11,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument
-from ..fabric.topology import Box
 from ..mesh.device import open_mesh
 from ..models.accuracy import Accuracy, Scores, accuracy, score, windows_of
 from ..models.config import LlamaConfig
 from ..models.generator import Generator
 from ..models.tokenizer import Tokenizer
 from . import arguments
-from .compare_command import model_dtype
+from .compare_command import fidelity, model_dtype
 from .excerpt import moby_dick
 from .pull import pull
 
@@ -38,6 +38,7 @@ EPILOG = """\
 examples:
   meshtwin accuracy --model smollm2 --box quietbox2
   meshtwin accuracy --dtype bfloat16 --tokens 512 --window 128 --json
+  meshtwin accuracy --fidelity LoFi
   meshtwin accuracy --model ./mine --text my.txt
 """
 
@@ -64,6 +65,10 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--dtype", type=model_dtype, nargs="+", default=[DType.BFLOAT16], metavar="DTYPE",
         help="of weights and activations: bfloat16 (bf16) or float32 (bfloat16)",
     )  # fmt: skip
+    command.add_argument(
+        "--fidelity", type=fidelity, metavar="FIDELITY",
+        help="of the linear layers, not of the float32 run: LoFi, HiFi2, HiFi3 or HiFi4",
+    )  # fmt: skip
     command.add_argument("--text", type=Path, metavar="FILE", help="UTF-8 text (Moby Dick)")
     command.add_argument(
         "--tokens", type=arguments.at_least(2), default=2048, metavar="N",
@@ -89,11 +94,12 @@ def run(args: argparse.Namespace) -> int:
     if args.window > context:
         raise InvalidArgument(f"--window {args.window} is more than the model's context: {context}")
     windows = windows_of(Tokenizer(folder).encode(text)[: args.tokens], args.window)
-    scores = {
-        dtype: _scores(args.box, args.address, path, dtype, windows)
-        for dtype, path in folders.items()
-    }
-    results = {dtype.label: accuracy(scores[dtype], scores[DType.FLOAT32]) for dtype in args.dtype}
+    exact = _scores(args, folder, DType.FLOAT32, None, windows)
+    results = {}
+    for dtype in args.dtype:
+        is_same = dtype is DType.FLOAT32 and args.fidelity is None
+        own = exact if is_same else _scores(args, folders[dtype], dtype, args.fidelity, windows)
+        results[dtype.label] = accuracy(own, exact)
     if args.json:
         rows = [{"dtype": name, **asdict(result)} for name, result in results.items()]
         print(json.dumps({"model": args.model, "box": args.box.name, "rows": rows}, indent=2))
@@ -108,7 +114,8 @@ def show(args: argparse.Namespace, results: dict[str, Accuracy], num_windows: in
     source = args.text or "Moby Dick, chapter 1"
     console.print(
         f"{args.model} on {args.box.name}, {num_windows} windows of {args.window} tokens of "
-        f"{source}, beside a float32 run"
+        f"{source}, {'' if args.fidelity is None else f'{args.fidelity.fidelity}, '}"
+        "beside a float32 run"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("dtype", "top-1", "top-5", "perplexity", "float32's"):
@@ -125,13 +132,17 @@ def show(args: argparse.Namespace, results: dict[str, Accuracy], num_windows: in
 
 
 def _scores(
-    box: Box, address: str | None, folder: Path, dtype: DType, windows: Sequence[Sequence[int]]
+    args: argparse.Namespace,
+    folder: Path,
+    dtype: DType,
+    compute: ComputeConfig | None,
+    windows: Sequence[Sequence[int]],
 ) -> Scores:
     """Run the windows on a mesh of its own, so that no two models need room at once."""
-    with open_mesh(box, address=address) as mesh:
-        generator = Generator(mesh, folder, dtype)
+    name = f"{dtype}" if compute is None else f"{dtype}, {compute.fidelity}"
 
-        def progress(done: int, count: int) -> None:
-            print(f"meshtwin: {dtype}: {done} of {count} windows", file=sys.stderr)
+    def progress(done: int, count: int) -> None:
+        print(f"meshtwin: {name}: {done} of {count} windows", file=sys.stderr)
 
-        return score(generator, windows, progress)
+    with open_mesh(args.box, address=args.address) as mesh:
+        return score(Generator(mesh, folder, dtype, compute), windows, progress)

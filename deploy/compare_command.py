@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..chip.compute_config import ComputeConfig, Fidelity
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument
 from ..chip.figures import Bound
@@ -42,6 +43,7 @@ exit code: 0 when all is within the bounds, 1 when not (or on an error)
 examples:
   meshtwin compare --model smollm2 --box quietbox2 --dtype bf16
   meshtwin compare --box galaxy --against one-chip --prompt "Once upon a time"
+  meshtwin compare --fidelity LoFi --every-chip
   meshtwin compare --bound-pcc 0.9999 --ops          # a row for every op, its worst chip
   meshtwin compare --model ./mine --against ./good --json
 """
@@ -68,6 +70,10 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--dtype", type=model_dtype, default="bfloat16",
         help="of weights and activations: bfloat16 (bf16) or float32 (%(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--fidelity", type=fidelity, metavar="FIDELITY",
+        help="of the linear layers: LoFi, HiFi2, HiFi3 or HiFi4 (whole operands)",
     )  # fmt: skip
     command.add_argument(
         "--against", type=_reference, default=FLOAT32, metavar="REFERENCE",
@@ -105,6 +111,7 @@ class Request:
     dtype: DType
     prompt_ids: list[int]
     against: str
+    compute: ComputeConfig | None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -145,21 +152,23 @@ def prepare(args: argparse.Namespace) -> Request:
         good = pull(against, args.dtype.label)
         _check_alike(config, LlamaConfig.from_folder(good), against)
         against = str(good)
-    return Request(folder, config, args.dtype, prompt_ids, against)
+    return Request(folder, config, args.dtype, prompt_ids, against, args.fidelity)
 
 
 def compare_model(mesh: MeshDevice, request: Request) -> Comparison:
     """Load the model, and the reference if it has weights of its own, and compare a prefill."""
     ids, dtype, config = request.prompt_ids, request.dtype, request.config
     _say(f"loading {request.folder}")
-    decoder = mesh.run(programs.load, str(request.folder), config, dtype, keep=True)
+    model = str(request.folder), config, dtype
+    decoder = mesh.run(programs.load, *model, request.compute, keep=True)
     reference: Reference | OneChip | None = None
     if request.against == ONE_CHIP:
         _say("and for the reference the whole of it, on one chip in this process")
-        reference = OneChip(programs.load_and_prefill, str(request.folder), config, dtype, ids)
+        reference = OneChip(programs.load_and_prefill, *model, ids, request.compute)
     elif request.against != FLOAT32:
         _say(f"loading {request.against}, the reference")
-        good = mesh.run(programs.load, request.against, config, dtype, keep=True)
+        compute = request.compute
+        good = mesh.run(programs.load, request.against, config, dtype, compute, keep=True)
         reference = Reference(programs.all_logits, good, ids)
     _say(f"comparing {config.num_layers} layers over {len(ids)} tokens on {mesh.num_chips} chips")
     return compare(mesh, programs.all_logits, decoder, ids, reference=reference)
@@ -207,6 +216,14 @@ def model_dtype(text: str) -> DType:
         known = ", ".join(dtype.label for dtype in legal)
         raise argparse.ArgumentTypeError(f"a model in {found}: legal are {known}")
     return found
+
+
+def fidelity(text: str) -> ComputeConfig:
+    """A config of that fidelity."""
+    try:
+        return ComputeConfig(Fidelity.parse(text))
+    except InvalidArgument as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _reference(text: str) -> str:

@@ -8,10 +8,12 @@ integers are those of the real run, so that one changed decision does not drown 
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..chip.compute_config import EXACT, ComputeConfig
 from ..chip.dtype import DType
 from ..chip.errors import MeshtwinError
 from ..chip.figures import Figures, figures
@@ -157,7 +159,11 @@ def _float32(values: Array, like: Tensor) -> Tensor:
 
 
 def _exact(params: Params) -> Params:
-    """An op's parameters with float32 for every float format that they name."""
-    return tuple(
-        DType.FLOAT32 if isinstance(param, DType) and param.is_float else param for param in params
-    )
+    """An op's parameters with float32 for every float format, and exact sums for every config."""
+    return tuple(map(_exact_param, params))
+
+
+def _exact_param(param: Hashable) -> Hashable:
+    if isinstance(param, ComputeConfig):
+        return EXACT
+    return DType.FLOAT32 if isinstance(param, DType) and param.is_float else param

@@ -27,6 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--window", "1"], "'1' is not a whole number, 2 or more"),
         (["--window", "300", "--tokens", "200"], "the nearest is --window 200"),
+        (["--fidelity", "HiFi5"], "unknown fidelity 'HiFi5': did you mean 'HiFi"),
         (["--dtype", "bf17"], "unknown dtype 'bf17'"),
         (["--dtype", "bf16", "int8"], "a model in int8: legal are bfloat16, float32"),
     ],
@@ -64,3 +65,16 @@ def test_each_dtype_gets_a_row(
     out, err = capsys.readouterr()
     assert "3 windows of 16 tokens" in out and "100.00 %" in out
     assert "bfloat16: 2 of 3 windows" in err
+
+
+@pytest.mark.ray
+def test_a_fidelity_costs_accuracy_in_float32_too(
+    model: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["accuracy", "--model", str(model), "--text", str(model / "text.txt"), "--box", "p150"]
+    argv += ["--window", "16", "--tokens", "50", "--dtype", "float32", "--fidelity", "lofi"]
+    assert main([*argv, "--json"]) == 0
+    out, err = capsys.readouterr()
+    (row,) = json.loads(out)["rows"]
+    assert row["perplexity"] != row["reference_perplexity"]
+    assert "float32, LoFi: 3 of 3 windows" in err

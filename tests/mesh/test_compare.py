@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from meshtwin import MeshDevice, OneChip, PerChip, Reference, bisect, compare
+from meshtwin.chip.compute_config import EXACT
 from meshtwin.chip.errors import InvalidArgument, ShapeError
 from meshtwin.chip.figures import Bound
 from meshtwin.mesh.comparison import plain_finding
@@ -21,11 +22,11 @@ GATE = RNG.standard_normal((128, 64), dtype=np.float32) / 8
 DOWN = RNG.standard_normal((64, 128), dtype=np.float32) / 11
 
 
-def mlp(chip: MeshChip, x: Any, gate: Any, down: Any) -> Any:
+def mlp(chip: MeshChip, x: Any, gate: Any, down: Any, compute: Any = None) -> Any:
     with chip.scope("mlp"):
-        hidden = chip.silu(chip.linear(x, gate))
+        hidden = chip.silu(chip.linear(x, gate, compute=compute))
         hidden = chip.reshape(hidden, (1, *hidden.shape))  # a view: its shadow goes with it
-        return chip.all_reduce(chip.linear(hidden, down))
+        return chip.all_reduce(chip.linear(hidden, down, compute=compute))
 
 
 def on(mesh: MeshDevice, dtype: str = "bfloat16", down: Any = DOWN) -> tuple[Any, Any, Any]:
@@ -65,8 +66,10 @@ def test_float32_shadows_show_what_bfloat16_loses_and_float32_does_not(mesh: Mes
     assert finding is not None and finding.row is not None
     assert (finding.row.op, finding.row.ordinal) == ("linear", 0)
     assert "#3 all_reduce (mlp) at test_compare.py" in finding.collective
-    exact = compare(mesh, mlp, *on(mesh, "float32"))
+    exact = compare(mesh, mlp, *on(mesh, "float32"), EXACT)
     assert all(row.figures is not None and row.figures.relative_rms < 1e-6 for row in exact.rows)
+    cut = compare(mesh, mlp, *on(mesh, "float32"))  # the multiplier takes 19 bits of a float32
+    assert all(row.figures is not None and row.figures.relative_rms > 1e-6 for row in cut.rows)
 
 
 def test_shadows_follow_views_and_what_is_written_in_place(mesh: MeshDevice) -> None:

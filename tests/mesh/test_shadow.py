@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from meshtwin.chip.compute_config import ComputeConfig, Fidelity
 from meshtwin.chip.cost import Work
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError
@@ -70,6 +71,17 @@ def test_an_op_that_writes_in_place_is_followed_in_its_own_format_too() -> None:
     assert [row.op for row in rows] == ["mul", "flip", "add"]
     assert figures_of(rows[1]).max_abs == 0.0
     assert 0 < figures_of(rows[2]).relative_rms < 1e-2
+
+
+def test_a_shadow_is_exact_whatever_the_fidelity_of_the_real_product() -> None:
+    def program(chip: MeshChip) -> None:
+        x, w = chip.tensor(X, "bfloat16"), chip.tensor(X[:, ::-1].copy(), "bfloat16")
+        for fidelity in ("LoFi", "HiFi2", "HiFi4"):
+            chip.linear(x, w, compute=ComputeConfig(Fidelity.parse(fidelity)))
+
+    low, middle, high = (row.own for row in rows_of(program))
+    assert low is not None and middle is not None and high is not None
+    assert low.relative_rms > 2 * middle.relative_rms > 2 * high.relative_rms > 0
 
 
 def test_integers_follow_the_real_run() -> None:
