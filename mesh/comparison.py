@@ -132,13 +132,20 @@ class Finding:
         for number, seen in enumerate(row.inputs):
             what = "from outside" if seen.figures is None else describe(seen.figures)
             lines.append(f"input {number}: {what}" + (f"; {seen.note}" if seen.note else ""))
-        verdict = "inputs were fine, the output is wrong"
-        lines.append(verdict if self.inputs_were_fine else "an input was out of bounds already")
+        lines.append(self._verdict(row))
         if row.own is not None:
             lines.append(f"by itself, on its real inputs, the op has {describe(row.own)}")
         lines += [f"first part that is none of the reference's: {self.began}"] if self.began else []
         lines += [f"goes on to the other chips by {self.collective}"] if self.collective else []
         return "\n  ".join(lines)
+
+    def _verdict(self, row: OpRow) -> str:
+        """Who is to blame: this op, or what came before it."""
+        if not self.inputs_were_fine:
+            return "an input was out of bounds already"
+        if row.own is not None and row.own.within(self.bound):
+            return "the op itself is right: the drift of its inputs grew out of bounds here"
+        return "inputs were fine, the output is wrong"
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def test_what_an_op_loses_by_itself_is_told_apart_from_what_came_with_its_inputs
     assert lossiest is not None and lossiest.op == "mul"
     finding = comparison.first_break(Bound(relative_rms=drift[10]))
     assert finding is not None and "by itself, on its real inputs, the op has" in str(finding)
+    assert "the drift of its inputs grew out of bounds here" in str(finding)
 
 
 def test_every_collective_has_a_shadow(mesh: MeshDevice) -> None:
