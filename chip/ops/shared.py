@@ -33,6 +33,11 @@ def narrow(result: Floats, like: Array) -> Array:
     return out
 
 
+def computes_in_words(dtype: DType) -> bool:
+    """Whether ops hold the numbers of a float format as bfloat16 words, or else as float32."""
+    return dtype is DType.BFLOAT16 or dtype.label.startswith("bfp")
+
+
 def require_float(**specs: TensorSpec) -> None:
     """Raise DTypeError unless every input named holds floats."""
     for name, spec in specs.items():
@@ -47,24 +52,33 @@ def require_rank(rank: int, **specs: TensorSpec) -> None:
             raise ShapeError(f"{name} has shape {spec.shape} (expected {rank} dims)")
 
 
+def require_integers(**specs: TensorSpec) -> None:
+    """Raise DTypeError unless every input named holds integers."""
+    for name, spec in specs.items():
+        if spec.dtype.is_float:
+            raise DTypeError(f"{name} is {spec.dtype} (expected int32 or uint32)")
+
+
 def normal_dim(dim: int, shape: Shape) -> int:
     """The dim counted from the front: -1 is the last.
 
     Raises:
         ShapeError: the shape has no such dim.
     """
-    if not -len(shape) <= dim < len(shape):
+    if not shape:
+        raise ShapeError(f"dim (={dim}) of shape (), which has none")
+    least, most = -len(shape), len(shape) - 1
+    if not least <= dim <= most:
         raise ShapeError(
-            f"dim (={dim}) must be within {-len(shape)} .. {len(shape) - 1} for shape {shape}"
+            f"dim (={dim}) must be within {least} .. {most} for shape {shape} "
+            f"(nearest: {min(max(dim, least), most)})"
         )
     return dim % len(shape)
 
 
 def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
     """Another shape (and number format) in the layout and memory of `spec`."""
-    if dtype is None or dtype.is_float == spec.dtype.is_float:
-        return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
-    return tensor_spec(shape, dtype, None, spec.memory)
+    return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
 
 
 def elementwise_plan(
