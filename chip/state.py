@@ -33,6 +33,7 @@ from .memory.written import Touch, poison
 from .record import OpFacts, OpRecord, Recorder
 from .spec import ChipSpec, load_product
 from .tensor import Array, Layout, Shape, Tensor, TensorSpec, encode, tensor_spec
+from .watcher import Scope, Watcher
 
 Params = tuple[Hashable, ...]
 
@@ -119,6 +120,8 @@ class ChipState(ChipMemory):
         self.clock = Clock()
         self.recorder = Recorder()
         self.cost = CostModel(spec)
+        self.watcher: Watcher | None = None
+        self.labels: list[str] = []  # of the scopes under way
         self._planned: dict[tuple[Hashable, ...], _Planned] = {}
 
     def run(self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()) -> Tensor:
@@ -157,7 +160,10 @@ class ChipState(ChipMemory):
         clock = self.clock
         self.recorder.note(planned.facts, clock.now_ps)
         clock.now_ps += planned.duration_ps
-        return Tensor(spec, storage, allocation)
+        tensor = Tensor(spec, storage, allocation)
+        if self.watcher is not None:
+            self.watcher.ran(op, inputs, params, (tensor,))
+        return tensor
 
     def run_many(
         self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()
@@ -179,7 +185,14 @@ class ChipState(ChipMemory):
                 self._fail(op, error)
         self.recorder.note(planned.facts, self.clock.now_ps)
         self.clock.now_ps += planned.duration_ps
-        return tuple(map(Tensor, planned.outputs, storages, held))
+        tensors = tuple(map(Tensor, planned.outputs, storages, held))
+        if self.watcher is not None:
+            self.watcher.ran(op, inputs, params, tensors)
+        return tensors
+
+    def scope(self, label: str) -> Scope:
+        """Name what runs inside `with chip.scope("layer 7"):` for whoever watches the chip."""
+        return Scope(self.labels, label)
 
     def tensor(
         self,

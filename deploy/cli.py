@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from .. import __version__
 from ..chip.errors import MeshtwinError
 from . import (
+    accuracy_command,
     bench_command,
     boxes_command,
     calibrate_command,
+    compare_command,
     explain_command,
     generate_command,
     memory_command,
@@ -30,6 +32,7 @@ examples:
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
+  meshtwin compare --box quietbox2 --against one-chip
   meshtwin recorder
   meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
@@ -71,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
         generate_command,
         bench_command,
         explain_command,
+        compare_command,
+        accuracy_command,
         recorder_command,
         memory_command,
         pull_command,

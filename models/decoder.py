@@ -81,11 +81,14 @@ class Decoder:
         assert self.cache is not None and self.rotary is not None, "start comes before forward"
         begin, length = self.cache.length, ids_BS.shape[1]
         rotary = self.rotary.rows(chip, begin, length)
-        x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
-        for block, cache in zip(self.blocks, self.cache.layers, strict=True):
-            x_BSD = block(chip, x_BSD, rotary, cache, begin)
+        with chip.scope("embedding"):
+            x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
+        for layer, (block, cache) in enumerate(zip(self.blocks, self.cache.layers, strict=True)):
+            with chip.scope(f"layer {layer}"):
+                x_BSD = block(chip, x_BSD, rotary, cache, begin)
         self.cache.length += length
         if length > 1 and not every:
             batch, _, width = x_BSD.shape
             x_BSD = chip.slice(x_BSD, (0, length - 1, 0), (batch, length, width))
-        return self.head(chip, self.norm(chip, x_BSD))
+        with chip.scope("head"):
+            return self.head(chip, self.norm(chip, x_BSD))

@@ -26,6 +26,18 @@ def load(
     return load_decoder(chip, Path(folder), config, dtype, compute)
 
 
+def load_and_prefill(
+    chip: MeshChip,
+    folder: str,
+    config: LlamaConfig,
+    dtype: DType,
+    token_ids: list[int],
+    compute: ComputeConfig | None = None,
+) -> NDArray[np.float32] | None:
+    """`load`, then `all_logits`: what a comparison runs where no model is loaded."""
+    return all_logits(chip, load(chip, folder, config, dtype, compute), token_ids)
+
+
 def step(
     chip: MeshChip,
     decoder: Decoder,

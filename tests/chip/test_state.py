@@ -16,8 +16,8 @@ from meshtwin.chip.errors import (
     UnknownProduct,
 )
 from meshtwin.chip.spec import load_product
-from meshtwin.chip.state import Op, Plan
-from meshtwin.chip.tensor import Array, TensorSpec
+from meshtwin.chip.state import Op, Params, Plan
+from meshtwin.chip.tensor import Array, Tensor, TensorSpec
 
 calls: list[tuple[int, ...]] = []
 
@@ -183,3 +183,44 @@ def test_a_tensor_beyond_dram_is_refused_before_the_host_is_asked_for_the_memory
     with pytest.raises(OutOfMemory, match="'cache'"):
         chip.empty((1 << 40,), what="cache")
     assert chip.dram.used_bytes == 0
+
+
+class Noting:
+    """A watcher that notes what it is told."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self.seen: list[tuple[str, int, int, list[str]]] = []
+
+    def ran(
+        self, op: Op, inputs: tuple[Tensor, ...], params: Params, outputs: tuple[Tensor, ...]
+    ) -> None:
+        self.seen.append((op.name, len(inputs), len(outputs), list(self.chip.labels)))
+
+    def communicated(self, request: object, x: Tensor, result: Tensor | None) -> None:
+        raise AssertionError("a chip alone has no collectives")
+
+
+def test_a_watcher_sees_every_op_with_its_scopes() -> None:
+    chip = Chip.open("p300c")
+    x, cache = chip.tensor(np.ones((1, 1, 2, 32))), chip.empty((1, 1, 8, 32), "float32")
+    watcher = chip.watcher = Noting(chip)
+    with chip.scope("layer 7"):
+        chip.add(x, x)
+        with chip.scope("mlp"):
+            chip.topk(x, 2)
+    chip.update_cache(cache, x, 0)
+    chip.watcher = None
+    chip.add(x, x)
+    assert watcher.seen == [
+        ("add", 2, 1, ["layer 7"]),
+        ("topk", 1, 2, ["layer 7", "mlp"]),
+        ("update_cache", 2, 0, []),
+    ]
+
+
+def test_a_scope_ends_when_an_op_raises() -> None:
+    chip = Chip.open("p300c")
+    with pytest.raises(ShapeError), chip.scope("outer"):
+        chip.add(chip.tensor(np.ones(3)), chip.tensor(np.ones(4)))
+    assert chip.labels == []
