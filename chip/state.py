@@ -168,7 +168,7 @@ class ChipState(ChipMemory):
     def run_many(
         self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()
     ) -> tuple[Tensor, ...]:
-        """Run an op of several outputs, or of none (it writes into an input). Raises as `run`."""
+        """Run an op of any number of outputs; of none: it writes into an input. Raises as `run`."""
         if self._is_careful:
             self._look(op, inputs, params)
         planned = self._planned.get((op, params, *map(_spec_of, inputs)))
@@ -180,7 +180,9 @@ class ChipState(ChipMemory):
         storages: tuple[Array | None, ...] = (None,) * len(held)
         if all(tensor.storage is not None for tensor in inputs):
             try:
-                storages = planned.values(*params, *[tensor.storage for tensor in inputs]) or ()
+                found = planned.values(*params, *[tensor.storage for tensor in inputs])
+                if found is not None:
+                    storages = found if isinstance(found, tuple) else (found,)
             except Exception as error:
                 self._fail(op, error)
         self.recorder.note(planned.facts, self.clock.now_ps)

@@ -56,11 +56,9 @@ class ShadowWatcher(Watching):
             (expected,) = self._written(op, shadows, params, inputs)
             self._compare(op.name, inputs[0], expected, 0, seen)
             return
-        drifted = self._again(op, shadows, params, inputs, len(outputs))
+        drifted = self._again(op, shadows, params, inputs)
         if any(self.shadows.has(tensor) for tensor in inputs):
-            by_itself = self._again(
-                op, tuple(map(_exact_tensor, inputs)), params, inputs, len(outputs)
-            )
+            by_itself = self._again(op, tuple(map(_exact_tensor, inputs)), params, inputs)
         else:
             by_itself = drifted  # all inputs are from outside: their shadows are themselves
         for index, tensor in enumerate(outputs):
@@ -109,19 +107,12 @@ class ShadowWatcher(Watching):
         shadows: tuple[Tensor, ...],
         params: Params,
         inputs: tuple[Tensor, ...],
-        num_outputs: int,
     ) -> tuple[Tensor, ...]:
         """The op's outputs in float32; an op that takes no float32 has its own formats."""
-        run = self._run_one if num_outputs == 1 else self.beside.run_many
         try:
-            return run(op, shadows, _exact(params))
+            return self.beside.run_many(op, shadows, _exact(params))
         except MeshtwinError:
-            return run(op, self._in_own_formats(shadows, inputs), params)
-
-    def _run_one(
-        self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()
-    ) -> tuple[Tensor, ...]:
-        return (self.beside.run(op, inputs, params),)
+            return self.beside.run_many(op, self._in_own_formats(shadows, inputs), params)
 
     def _written(
         self, op: Op, shadows: tuple[Tensor, ...], params: Params, inputs: tuple[Tensor, ...]

@@ -34,8 +34,8 @@ def _slice_rule(starts: Shape, stops: Shape, steps: Steps, x: TensorSpec) -> Pla
 
 def _slice_values(starts: Shape, stops: Shape, steps: Steps, x: Array) -> Array:
     if steps is None:
-        return x[tuple(map(builtins.slice, starts, stops))].copy()
-    return x[tuple(map(builtins.slice, starts, stops, steps))].copy()
+        return np.asarray(x[tuple(map(builtins.slice, starts, stops))].copy())
+    return np.asarray(x[tuple(map(builtins.slice, starts, stops, steps))].copy())
 
 
 SLICE = Op("slice", _slice_rule, _slice_values, any_dtype=True)
