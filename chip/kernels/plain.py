@@ -138,7 +138,7 @@ def unpack_blocks(blocks: Bytes, out: Words, k: int, bits: int) -> None:
     num_blocks = k // SHARE
     packed = blocks.reshape(rows, -1)
     exponents = packed[:, :num_blocks].astype(np.int32).repeat(SHARE, axis=1)
-    signed = packed[:, num_blocks:]
+    signed = packed[:, num_blocks:].astype(np.int32)
     if bits == 4:
         signed = np.stack((signed & 15, signed >> 4), axis=-1).reshape(rows, k) << 4
         magnitudes, shift = signed >> 4 & 7, 2
@@ -147,7 +147,7 @@ def unpack_blocks(blocks: Bytes, out: Words, k: int, bits: int) -> None:
     words = (magnitudes.astype(np.float32).view(np.uint32) >> 16).astype(np.int32)
     words += (exponents - (127 + shift)) * 128
     words[(magnitudes == 0) | (words < 128)] = 0  # zeros, and what would be denormals
-    out[...] = (words | (signed & 128).astype(np.int32) << 8).astype(np.uint16).reshape(out.shape)
+    out[...] = (words | (signed & 128) << 8).astype(np.uint16).reshape(out.shape)
 
 
 def linear(
