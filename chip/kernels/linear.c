@@ -42,10 +42,10 @@ static void store_span(const Linear *job, const float *sums, Py_ssize_t first, P
 static void word_columns(Tile t, const char *panels, Py_ssize_t rows, Py_ssize_t steps, float *lanes, float *sums) {
     Py_ssize_t part = isa >= AVX512 && rows > BLOCK_ROWS ? PART_STEPS : steps; /* the other versions keep no lanes */
     Py_ssize_t num_panels = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS;
-    Py_ssize_t ahead = t.ahead;
+    const char *next = t.next;
     for (Py_ssize_t step = 0; step < steps; step += part) {
         Py_ssize_t row = 0;
-        t.ahead = ahead;
+        t.next = next ? next + step * BLOCK_COLUMNS * 64 : NULL;
         t.first = step == 0, t.last = step + part >= steps;
         t.steps = t.last ? steps - step : part;
         for (Py_ssize_t panel = 0; panel < num_panels; panel++) {
@@ -54,11 +54,18 @@ static void word_columns(Tile t, const char *panels, Py_ssize_t rows, Py_ssize_t
             t.lanes = lanes + row * BLOCK_COLUMNS * LANES;
             t.out = sums + row * SPAN;
             tile(&t, count);
-            t.ahead = 0; /* the first panel has fetched them */
+            t.next = NULL; /* the first panel has fetched it */
             row += count;
         }
         for (int j = 0; j < BLOCK_COLUMNS; j++) t.w[j] += t.steps * STEP;
     }
+}
+
+/* One row of x straight against four packed rows of w; 0: not so here. */
+static int packed_columns(const Linear *job, Py_ssize_t n, uint32_t *spare, float *sums) {
+    if (!job->bits || job->m > 1 || n + BLOCK_COLUMNS > job->n) return 0;
+    const uint8_t *rows = (const uint8_t *)job->w + n * block_row_bytes(job->k, job->bits);
+    return block_dots(job->x, rows, job->k, job->bits, spare, sums);
 }
 
 static int linear_words(const Linear *job) {
@@ -82,12 +89,15 @@ static int linear_words(const Linear *job) {
         }
         for (Py_ssize_t n = 0; n < job->n; n += BLOCK_COLUMNS) {
             Py_ssize_t at = n % SPAN;
-            Tile t = {.stride = SPAN, .ahead = copied || job->n - n < 2 * BLOCK_COLUMNS ? 0 : BLOCK_COLUMNS * padded};
-            for (Py_ssize_t j = 0; j < BLOCK_COLUMNS; j++) {
-                Py_ssize_t column = n + j < job->n ? n + j : n;
-                t.w[j] = (const word *)weight_row(job, column, copied ? (char *)(spare + j * padded) : NULL);
+            Tile t = {.stride = SPAN};
+            if (!packed_columns(job, n, (uint32_t *)spare, sums + at)) {
+                for (Py_ssize_t j = 0; j < BLOCK_COLUMNS; j++) {
+                    Py_ssize_t column = n + j < job->n ? n + j : n;
+                    t.w[j] = (const word *)weight_row(job, column, copied ? (char *)(spare + j * padded) : NULL);
+                }
+                if (!copied) t.next = (const char *)job->w + (n + BLOCK_COLUMNS) * padded * 2;
+                word_columns(t, panels, rows, steps, lanes, sums + at);
             }
-            word_columns(t, panels, rows, steps, lanes, sums + at);
             Py_ssize_t end = n + BLOCK_COLUMNS < job->n ? n + BLOCK_COLUMNS : job->n;
             if (end % SPAN == 0 || end == job->n) store_span(job, sums, first, rows, n - at, end - (n - at));
         }

@@ -22,8 +22,12 @@ void rotary_pairs(const word *x, const float *c, const float *s, word *out, Py_s
 void softmax(float *scores, Py_ssize_t n, float scale);
 
 /* blocks.c: block floats, a row of them: an exponent byte for 16 elements each, then the mantissas. */
+void prepare_blocks(void); /* once, before the other functions */
 Py_ssize_t block_row_bytes(Py_ssize_t k, int bits);
 void unpack_row(const uint8_t *row, word *out, Py_ssize_t k, int bits); /* writes whole blocks of 16 */
+/* The dot products of x [k] with four rows of block floats, as `tile` has them; 0: not on this processor, or k is no
+ * multiple of 32. spare: 4 * (k / 16 + 2) numbers. */
+int block_dots(const word *x, const uint8_t *rows, Py_ssize_t k, int bits, uint32_t *spare, float *out);
 
 /* floats.c: one block of dot products, of float32 rows x. */
 enum { BLOCK_ROWS = 6, BLOCK_COLUMNS = 4 };
@@ -47,7 +51,7 @@ typedef struct {
     Py_ssize_t steps;
     float *lanes;     /* [rows][BLOCK_COLUMNS][LANES]: sums of the steps before and after this part of K */
     int first, last;  /* whether this is the first, the last part of K */
-    Py_ssize_t ahead; /* words from these rows of w to those wanted next; 0: none */
+    const char *next; /* what will be read next: 4 * 64 bytes of it are fetched a step; NULL: nothing */
     float *out;       /* of the last part: out[row * stride + column] */
     Py_ssize_t stride;
 } Tile;

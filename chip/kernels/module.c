@@ -314,5 +314,6 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "_core", NULL, -1, me
 
 PyMODINIT_FUNC PyInit__core(void) {
     choose(NULL);
+    prepare_blocks();
     return PyModule_Create(&module);
 }
