@@ -16,6 +16,7 @@ from . import (
     bench_command,
     boxes_command,
     calibrate_command,
+    doctor_command,
     explain_command,
     generate_command,
     pull_command,
@@ -30,6 +31,7 @@ examples:
   meshtwin explain all_reduce --box galaxy --bytes 1M
   meshtwin recorder
   meshtwin boxes
+  meshtwin doctor
   meshtwin pull smollm2 --dtype float32
 """
 
@@ -71,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
         pull_command,
         boxes_command,
         calibrate_command,
+        doctor_command,
     ):
         command.add_to(commands, common)
     return top

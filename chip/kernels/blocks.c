@@ -64,7 +64,7 @@ static void make_tables(void) {
 
 /* What to take off the words of 16 elements, twice in 32 bits. */
 ON_BLOCKS static void lower_exponents(const uint8_t *exponents, uint32_t *lower, Py_ssize_t blocks) {
-    for (Py_ssize_t i = 0; i < blocks; i++) lower[i] = (255u - exponents[i]) * 0x00800080u;
+    for (Py_ssize_t i = 0; i < blocks; i++) lower[i] = (255u - exponents[i]) << 7 | (255u - exponents[i]) << 23;
 }
 
 /* 32 words with sign, of magnitudes' words; the sign is bit 15 of `signs`. */
