@@ -49,10 +49,8 @@ typedef struct {
     const void *x;                /* a panel of packed rows: [steps][rows][STEP], see pack_panel */
     const word *w[BLOCK_COLUMNS]; /* rows of w */
     Py_ssize_t steps;
-    float *lanes;     /* [rows][BLOCK_COLUMNS][LANES]: sums of the steps before and after this part of K */
-    int first, last;  /* whether this is the first, the last part of K */
-    const char *next; /* what will be read next: 4 * 64 bytes of it are fetched a step; NULL: nothing */
-    float *out;       /* of the last part: out[row * stride + column] */
+    const char *next;             /* what will be read next: 4 * 64 bytes of it are fetched a step; NULL: nothing */
+    float *out;                   /* out[row * stride + column] */
     Py_ssize_t stride;
 } Tile;
 

@@ -30,16 +30,14 @@ void pack_panel(const word *x, void *panel, Py_ssize_t rows, Py_ssize_t k) {
 static void tile_portable(const Tile *t, int rows) {
     for (int m = 0; m < rows; m++)
         for (int n = 0; n < BLOCK_COLUMNS; n++) {
-            float *kept = t->lanes + (m * BLOCK_COLUMNS + n) * LANES, sums[LANES] = {0};
+            float sums[LANES] = {0};
             const float *x = (const float *)t->x + m * STEP;
             const word *w = t->w[n];
-            if (!t->first) memcpy(sums, kept, sizeof sums);
             for (Py_ssize_t step = 0; step < t->steps; step++, x += rows * STEP, w += STEP)
                 for (int odd = 1; odd >= 0; odd--)
                     for (int l = 0; l < LANES; l++)
                         sums[l] = fused_words(x[l + (1 - odd) * LANES], widen_word(w[2 * l + odd]), sums[l]);
-            if (t->last) t->out[m * t->stride + n] = add_lanes(sums);
-            else memcpy(kept, sums, sizeof sums);
+            t->out[m * t->stride + n] = add_lanes(sums);
         }
 }
 
@@ -63,17 +61,11 @@ ON_AVX512 INLINE __m256 halves_512(__m512 sums) {
     return _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps(sums, 1));
 }
 
-ON_AVX512 INLINE void begin_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
-    UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
-        sums[m][n] = t->first ? _mm512_setzero_ps() : _mm512_loadu_ps(t->lanes + (m * BLOCK_COLUMNS + n) * LANES);
+ON_AVX512 INLINE void clear_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
+    UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_setzero_ps();
 }
 
-ON_AVX512 INLINE void end_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
-    if (!t->last) {
-        UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
-            _mm512_storeu_ps(t->lanes + (m * BLOCK_COLUMNS + n) * LANES, sums[m][n]);
-        return;
-    }
+ON_AVX512 INLINE void store_sums_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
     UNROLL for (int m = 0; m < rows; m += 2) {
         __m256 row[4], other[4];
         UNROLL for (int n = 0; n < 4; n++) {
@@ -99,19 +91,19 @@ ON_BF16 static void row_bf16(const Tile *t) {
         _mm512_storeu_ps(lanes[n], sum);
     }
     UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[0][n] = _mm512_loadu_ps(lanes[n]);
-    end_512(t, 1, sums);
+    store_sums_512(t, 1, sums);
 }
 
 ON_BF16 INLINE void rows_bf16(const Tile *t, const int rows) {
     __m512 sums[BLOCK_ROWS][BLOCK_COLUMNS];
-    begin_512(t, rows, sums);
+    clear_512(rows, sums);
     const word *x = t->x;
     const char *next = t->next;
     for (Py_ssize_t at = 0; at < t->steps * STEP; at += STEP, x += rows * STEP) {
         __m512bh w[BLOCK_COLUMNS];
         UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) w[n] = (__m512bh)_mm512_loadu_si512(t->w[n] + at);
         if (next) {
-            UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) _mm_prefetch(next + n * 64, _MM_HINT_T0);
+            UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) _mm_prefetch(next + n * 64, _MM_HINT_T1);
             next += BLOCK_COLUMNS * 64;
         }
         UNROLL for (int m = 0; m < rows; m++) {
@@ -119,7 +111,7 @@ ON_BF16 INLINE void rows_bf16(const Tile *t, const int rows) {
             UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_dpbf16_ps(sums[m][n], words, w[n]);
         }
     }
-    end_512(t, rows, sums);
+    store_sums_512(t, rows, sums);
 }
 
 /* The odd, or the even, elements of 16 pairs of words as float32. */
@@ -130,7 +122,7 @@ ON_AVX512 INLINE __m512 half_of_pairs_512(__m512i words, const int odd) {
 
 ON_AVX512 INLINE void rows_512(const Tile *t, const int rows) {
     __m512 sums[BLOCK_ROWS][BLOCK_COLUMNS];
-    begin_512(t, rows, sums);
+    clear_512(rows, sums);
     const float *x = t->x;
     for (Py_ssize_t at = 0; at < t->steps * STEP; at += STEP, x += rows * STEP)
         UNROLL for (int odd = 1; odd >= 0; odd--) {
@@ -142,7 +134,7 @@ ON_AVX512 INLINE void rows_512(const Tile *t, const int rows) {
                 UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_fmadd_ps(wide, w[n], sums[m][n]);
             }
         }
-    end_512(t, rows, sums);
+    store_sums_512(t, rows, sums);
 }
 
 #define EACH_COUNT_OF_ROWS(rows_of)                                                                                         \
@@ -155,7 +147,7 @@ ON_AVX512 INLINE void rows_512(const Tile *t, const int rows) {
     default: rows_of(t, 6); break;                                                                                          \
     }
 ON_BF16 static void tile_avx512bf16(const Tile *t, int rows) {
-    if (rows == 1 && t->first && t->last) row_bf16(t);
+    if (rows == 1) row_bf16(t);
     else EACH_COUNT_OF_ROWS(rows_bf16)
 }
 ON_AVX512 static void tile_avx512(const Tile *t, int rows) { EACH_COUNT_OF_ROWS(rows_512) }
@@ -165,7 +157,7 @@ ON_AVX2 INLINE __m256 half_of_pairs_256(__m256i words, const int odd) {
                                    : _mm256_slli_epi32(words, 16));
 }
 
-/* Up to two rows from `first` against two columns, as lanes i + lanes i+8 (all of K at once: lanes are not kept). */
+/* Up to two rows from `first` against two columns, as lanes i + lanes i+8. */
 ON_AVX2 INLINE void quad_256(const Tile *t, const int of, const int first, const int rows, const int column,
                              __m256 halves[2][4]) {
     __m256 sums[2][2][2];
