@@ -20,10 +20,9 @@ INLINE word block_word(int magnitude, int exponent, int shift, int sign) {
     return (word)((magnitude && value >= 128 ? value : 0) | (sign & 0x8000));
 }
 
-INLINE void unpack_body(const uint8_t *row, word *out, Py_ssize_t blocks, int bits) {
-    const uint8_t *from = row + blocks;
+INLINE void unpack_body(const uint8_t *exponents, const uint8_t *from, word *out, Py_ssize_t blocks, int bits) {
     for (Py_ssize_t block = 0; block < blocks; block++, out += SHARE) {
-        int exponent = row[block];
+        int exponent = exponents[block];
         if (bits == 8) {
             for (int i = 0; i < SHARE; i++) out[i] = block_word(from[i] & 127, exponent, 6, from[i] << 8);
             from += SHARE;
@@ -37,13 +36,15 @@ INLINE void unpack_body(const uint8_t *row, word *out, Py_ssize_t blocks, int bi
     }
 }
 
-VERSIONS(unpack, (const uint8_t *row, word *out, Py_ssize_t blocks, int bits), (row, out, blocks, bits))
-
-void unpack_row(const uint8_t *row, word *out, Py_ssize_t k, int bits) { unpack(row, out, (k + SHARE - 1) / SHARE, bits); }
+VERSIONS(unpack, (const uint8_t *exponents, const uint8_t *from, word *out, Py_ssize_t blocks, int bits),
+         (exponents, from, out, blocks, bits))
 
 #if X86
 #define ON_BLOCKS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")))
 enum { ROWS = 4 };
+
+/* Bit offsets, for each two bytes: each nibble at the foot of a word (with others above it), and on its top, for the sign. */
+#define NIBBLES 0x080c040800043c00
 
 /* Tables of the words of magnitudes under the exponent 255; a lower exponent is taken off with saturation, so that zeros stay
  * zeros, and what would be a denormal is one (which the product takes for a zero). */
@@ -54,6 +55,8 @@ typedef struct {
 
 static Tables tables;
 
+static int has_vbmi(void) { return isa == AVX512BF16 && __builtin_cpu_supports("avx512vbmi"); }
+
 static void make_tables(void) {
     for (int i = 0; i < 128; i++) {
         word whole = block_word(i, 255, 6, 0);
@@ -63,7 +66,7 @@ static void make_tables(void) {
 }
 
 /* What to take off the words of 16 elements, twice in 32 bits. */
-ON_BLOCKS static void lower_exponents(const uint8_t *exponents, uint32_t *lower, Py_ssize_t blocks) {
+ON_BLOCKS INLINE void lower_exponents(const uint8_t *exponents, uint32_t *lower, Py_ssize_t blocks) {
     for (Py_ssize_t i = 0; i < blocks; i++) lower[i] = (255u - exponents[i]) << 7 | (255u - exponents[i]) << 23;
 }
 
@@ -71,6 +74,39 @@ ON_BLOCKS static void lower_exponents(const uint8_t *exponents, uint32_t *lower,
 ON_BLOCKS INLINE __m512bh lowered(__m512i magnitudes, __m512i signs, const uint32_t *lower) {
     __m512i by = _mm512_mask_set1_epi32(_mm512_set1_epi32((int)lower[0]), 0xff00, (int)lower[1]);
     return (__m512bh)_mm512_ternarylogic_epi32(_mm512_set1_epi16((short)0x8000), signs, _mm512_subs_epu16(magnitudes, by), 0xca);
+}
+
+/* Denormals, which lowering left with any fraction, as zeros of their sign. */
+ON_BLOCKS INLINE __m512i flushed(__m512bh words) {
+    __mmask32 normal = _mm512_test_epi16_mask((__m512i)words, _mm512_set1_epi16(0x7f80));
+    __m512i signs = _mm512_and_si512((__m512i)words, _mm512_set1_epi16((short)0x8000));
+    return _mm512_mask_blend_epi16(normal, signs, (__m512i)words);
+}
+
+/* As many of the blocks as are whole groups of 64 elements, of 8 bits, and of 32, of 4; how many that were. */
+ON_BLOCKS static Py_ssize_t unpack_groups(const uint8_t *exponents, const uint8_t *from, word *out, Py_ssize_t blocks,
+                                          int bits) {
+    const __m512i low[2] = {_mm512_loadu_si512(tables.low), _mm512_loadu_si512(tables.low + 64)};
+    const __m512i high[2] = {_mm512_loadu_si512(tables.high), _mm512_loadu_si512(tables.high + 64)};
+    const __m512i table = _mm512_loadu_si512(tables.both), spread = _mm512_set1_epi64(NIBBLES);
+    Py_ssize_t group = bits == 8 ? 4 : 2, done = 0;
+    for (; done + group <= blocks; done += group, out += group * SHARE, from += group * 2 * bits) {
+        uint32_t lower[4];
+        lower_exponents(exponents + done, lower, group);
+        if (bits == 8) {
+            __m512i dealt = _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), _mm512_loadu_si512(from));
+            __m512i lows = _mm512_permutex2var_epi8(low[0], dealt, low[1]);
+            __m512i highs = _mm512_permutex2var_epi8(high[0], dealt, high[1]);
+            _mm512_storeu_si512(out, flushed(lowered(_mm512_unpacklo_epi8(lows, highs), _mm512_unpacklo_epi8(dealt, dealt),
+                                                     lower)));
+            _mm512_storeu_si512(out + 32, flushed(lowered(_mm512_unpackhi_epi8(lows, highs),
+                                                          _mm512_unpackhi_epi8(dealt, dealt), lower + 2)));
+        } else {
+            __m512i nibbles = _mm512_multishift_epi64_epi8(spread, _mm512_cvtepu16_epi64(_mm_loadu_si128((const void *)from)));
+            _mm512_storeu_si512(out, flushed(lowered(_mm512_permutexvar_epi16(nibbles, table), nibbles, lower)));
+        }
+    }
+    return done;
 }
 
 /* Four rows at a time, since each is a chain of sums. What is read next is fetched as one stream. */
@@ -103,8 +139,7 @@ ON_BLOCKS static void dots_of_8(const word *x, const uint8_t *rows, Py_ssize_t k
 
 ON_BLOCKS static void dots_of_4(const word *x, const uint8_t *rows, Py_ssize_t k, const uint32_t *lower, __m512 *sums) {
     const __m512i table = _mm512_loadu_si512(tables.both);
-    /* of two bytes: each nibble at the foot of a word (with others above it), and on its top, for the sign */
-    const __m512i spread = _mm512_set1_epi64(0x080c040800043c00);
+    const __m512i spread = _mm512_set1_epi64(NIBBLES);
     Py_ssize_t blocks = k / SHARE, bytes = block_row_bytes(k, 4);
     const char *next = (const char *)rows + ROWS * bytes;
     for (Py_ssize_t at = 0; at < k; at += 32, next += ROWS * 18) {
@@ -133,10 +168,19 @@ ON_BLOCKS static int dots(const word *x, const uint8_t *rows, Py_ssize_t k, int 
 }
 #endif
 
+void unpack_row(const uint8_t *row, word *out, Py_ssize_t k, int bits) {
+    Py_ssize_t blocks = (k + SHARE - 1) / SHARE, done = 0;
+    const uint8_t *from = row + blocks;
+#if X86
+    if (has_vbmi()) done = unpack_groups(row, from, out, blocks, bits);
+#endif
+    unpack(row + done, from + done * 2 * bits, out + done * SHARE, blocks - done, bits);
+}
+
 int block_dots(const word *x, const uint8_t *rows, Py_ssize_t k, int bits, uint32_t *spare, float *out) {
 #if X86
     float lanes[ROWS * LANES];
-    if (isa != AVX512BF16 || !__builtin_cpu_supports("avx512vbmi") || k % 32) return 0;
+    if (!has_vbmi() || k % 32) return 0;
     dots(x, rows, k, bits, spare, lanes);
     for (int n = 0; n < ROWS; n++) out[n] = add_lanes(lanes + n * LANES);
     return 1;
