@@ -154,7 +154,7 @@ ON_BLOCKS static void dots_of_4(const word *x, const uint8_t *rows, Py_ssize_t k
     }
 }
 
-ON_BLOCKS static int dots(const word *x, const uint8_t *rows, Py_ssize_t k, int bits, uint32_t *spare, float *lanes) {
+ON_BLOCKS static void dots(const word *x, const uint8_t *rows, Py_ssize_t k, int bits, uint32_t *spare, float *lanes) {
     Py_ssize_t blocks = k / SHARE;
     __m512 sums[ROWS];
     for (int n = 0; n < ROWS; n++) {
@@ -164,7 +164,6 @@ ON_BLOCKS static int dots(const word *x, const uint8_t *rows, Py_ssize_t k, int 
     if (bits == 8) dots_of_8(x, rows, k, spare, sums);
     else dots_of_4(x, rows, k, spare, sums);
     for (int n = 0; n < ROWS; n++) _mm512_storeu_ps(lanes + n * LANES, sums[n]);
-    return 1;
 }
 #endif
 
