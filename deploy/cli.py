@@ -18,6 +18,7 @@ from . import (
     boxes_command,
     calibrate_command,
     compare_command,
+    doctor_command,
     explain_command,
     generate_command,
     memory_command,
@@ -36,6 +37,7 @@ examples:
   meshtwin recorder
   meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
+  meshtwin doctor
   meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
 """
@@ -82,6 +84,7 @@ def parser() -> argparse.ArgumentParser:
         boxes_command,
         noc_command,
         calibrate_command,
+        doctor_command,
     ):
         command.add_to(commands, common)
     return top
