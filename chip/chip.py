@@ -3,6 +3,7 @@
 from .ops.attention import attention, update_cache
 from .ops.eltwise import add, mul, silu
 from .ops.embedding import embedding
+from .ops.experts import experts
 from .ops.heads import concat_heads, create_heads
 from .ops.matmul import linear, matmul
 from .ops.movement import concat, permute, reshape, slice, typecast
@@ -18,6 +19,7 @@ class Chip(ChipState):
 
     matmul = matmul
     linear = linear
+    experts = experts
     embedding = embedding
     rms_norm = rms_norm
     rotary_embedding = rotary_embedding

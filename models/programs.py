@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
 from .builder import load_decoder
-from .config import LlamaConfig
+from .config import DecoderConfig
 from .decoder import Decoder
+from .precision import Precision
 from .sampling import Sampling, choose
 
 
-def load(chip: MeshChip, folder: str, config: LlamaConfig, dtype: DType) -> Decoder:
+def load(chip: MeshChip, folder: str, config: DecoderConfig, precision: Precision) -> Decoder:
     """Put the chip's part of the model on the chip; kept there for the other programs."""
-    return load_decoder(chip, Path(folder), config, dtype)
+    return load_decoder(chip, Path(folder), config, precision)
 
 
 def step(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..kv_cache import LayerCache
+from .norm import RmsNorm, SplitRmsNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,11 @@ class Attention:
     num_kv_heads: int
     qkv_bias: Tensor | None = None
     output_bias: Tensor | None = None
+    query_norm: RmsNorm | SplitRmsNorm | None = None  # of each head, or of all heads together
+    key_norm: RmsNorm | SplitRmsNorm | None = None
+    scale: float | None = None  # None: 1 / sqrt(H)
+    window: int | None = None  # positions that a query sees, itself included
+    sinks: Tensor | None = None  # [1, N, 1, 1]
 
     def __call__(
         self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
@@ -47,11 +53,29 @@ class Attention:
         The keys and values of these positions are written into the cache.
         """
         qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias)
+        if isinstance(self.query_norm, SplitRmsNorm):
+            qkv = self._norm_all(chip, qkv)
         q_BNSH, k_BKSH, v_BKSH = chip.create_heads(qkv, self.num_query_heads, self.num_kv_heads)
+        if isinstance(self.query_norm, RmsNorm) and isinstance(self.key_norm, RmsNorm):
+            q_BNSH, k_BKSH = self.query_norm(chip, q_BNSH), self.key_norm(chip, k_BKSH)
         q_BNSH = chip.rotary_embedding(q_BNSH, rotary.cos_SH, rotary.sin_SH)
         k_BKSH = chip.rotary_embedding(k_BKSH, rotary.cos_SH, rotary.sin_SH)
         chip.update_cache(cache.k_BKLH, k_BKSH, start)
         chip.update_cache(cache.v_BKLH, v_BKSH, start)
-        mixed_BNSH = chip.attention(q_BNSH, cache.k_BKLH, cache.v_BKLH, start)
+        mixed_BNSH = chip.attention(
+            q_BNSH, cache.k_BKLH, cache.v_BKLH, start, self.scale, self.window, self.sinks
+        )
         mixed = chip.concat_heads(mixed_BNSH)
         return chip.all_reduce(chip.linear(mixed, self.output_weight, self.output_bias))
+
+    def _norm_all(self, chip: MeshChip, qkv: Tensor) -> Tensor:
+        """q and k normalised over all heads of all chips; v as it is."""
+        assert self.query_norm is not None and self.key_norm is not None
+        head = qkv.shape[-1] // (self.num_query_heads + 2 * self.num_kv_heads)
+        ends = self.num_query_heads * head, (self.num_query_heads + self.num_kv_heads) * head
+        batch, length, width = qkv.shape
+        q, k, v = (
+            chip.slice(qkv, (0, 0, begin), (batch, length, end))
+            for begin, end in zip((0, *ends), (*ends, width), strict=True)
+        )
+        return chip.concat([self.query_norm(chip, q), self.key_norm(chip, k), v], dim=-1)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from meshtwin.chip.dtype import DType
 from meshtwin.models import programs
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig, RopeScaling
+from meshtwin.models.config import DecoderConfig, RopeScaling
 from meshtwin.models.sampling import Sampling
 
 from .reference import ReferenceLlama
@@ -74,7 +74,7 @@ def generate(ids: list[int], count: int, sampling: Sampling) -> Program:
     return program
 
 
-def configs(variant: str) -> LlamaConfig:
+def configs(variant: str) -> DecoderConfig:
     return tiny_config(**{"eos_token_ids": (), **VARIANTS[variant]})
 
 

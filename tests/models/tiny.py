@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.shapes import weight_shapes
 from meshtwin.models.weights_writer import write_weights
 
@@ -25,12 +25,12 @@ SIZES: dict[str, Any] = {
 }
 
 
-def tiny_config(**changes: Any) -> LlamaConfig:
+def tiny_config(**changes: Any) -> DecoderConfig:
     """A Llama of two narrow layers."""
-    return LlamaConfig(**{**SIZES, **changes})
+    return DecoderConfig(**{**SIZES, **changes})
 
 
-def random_weights(config: LlamaConfig, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
     """Weights that keep activations near one: norms about 1, matrices of std 1/sqrt(in)."""
     rng = np.random.default_rng(seed)
     weights = {}
@@ -41,7 +41,7 @@ def random_weights(config: LlamaConfig, seed: int = 0) -> dict[str, npt.NDArray[
     return weights
 
 
-def hf_config(config: LlamaConfig) -> dict[str, Any]:
+def hf_config(config: DecoderConfig) -> dict[str, Any]:
     """config.json as transformers 4 writes it."""
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -68,7 +68,7 @@ def hf_config(config: LlamaConfig) -> dict[str, Any]:
     }
 
 
-def write_tiny(folder: Path, config: LlamaConfig, dtype: str = "F32", seed: int = 0) -> Path:
+def write_tiny(folder: Path, config: DecoderConfig, dtype: str = "F32", seed: int = 0) -> Path:
     """Write config.json and model.safetensors; dtype is F32 or BF16."""
     weights = random_weights(config, seed)
     folder.mkdir(parents=True, exist_ok=True)
