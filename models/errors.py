@@ -121,3 +121,11 @@ class UnknownShape(ModelError):
             f"unknown model {self.name!r}{hint} Known: {', '.join(self.known)}; or give a Hugging "
             "Face folder or a config.json"
         )
+
+
+class PlanError(ModelError, ValueError):
+    """A plan that cannot be: says why, and what could."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
