@@ -189,4 +189,6 @@ class SubmeshError(FabricError):
         text += f"{self.shape[0]}x{self.shape[1]}"
         if not self.fitting:
             return f"{text}, nor does any other of {rows * columns} chips"
-        return f"{text}; of as many chips there are {', '.join(f'{r}x{c}' for r, c in self.fitting)}"
+        return (
+            f"{text}; of as many chips there are {', '.join(f'{r}x{c}' for r, c in self.fitting)}"
+        )

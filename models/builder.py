@@ -7,9 +7,11 @@ routers are whole on every chip.
 
 from pathlib import Path
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
+from .compute import model_compute
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import UnsupportedModel
@@ -27,7 +29,11 @@ from .weights import Checkpoint
 
 
 def load_decoder(
-    chip: MeshChip, folder: Path, config: DecoderConfig, precision: Precision
+    chip: MeshChip,
+    folder: Path,
+    config: DecoderConfig,
+    precision: Precision,
+    compute: ComputeConfig | None = None,
 ) -> Decoder:
     """Read the chip's own slices of a checkpoint and put them on the chip.
 
@@ -38,15 +44,25 @@ def load_decoder(
         OutOfMemory: the chip's DRAM is full; names the tensor.
     """
     with Checkpoint(folder) as checkpoint:
-        return DecoderBuilder(chip, StoredWeights(config, checkpoint), config, precision).decoder()
+        source = StoredWeights(config, checkpoint)
+        return DecoderBuilder(chip, source, config, precision, compute).decoder()
 
 
 class DecoderBuilder:
-    """Builds the layers of one chip; a layer's name ends with a full stop, or is empty."""
+    """Builds the layers of one chip.
+
+    `compute` is what the products of the layers are computed with; None: see `model_compute`.
+    """
 
     def __init__(
-        self, chip: MeshChip, source: Source, config: DecoderConfig, precision: Precision
+        self,
+        chip: MeshChip,
+        source: Source,
+        config: DecoderConfig,
+        precision: Precision,
+        compute: ComputeConfig | None = None,
     ) -> None:
+        self.compute = compute
         self.chip, self.config, self.precision = chip, config, precision
         self.load = Loader(chip, source)
         self.heads = plan_heads(config.num_heads, config.num_kv_heads, chip.num_chips)
@@ -83,10 +99,11 @@ class DecoderBuilder:
             embedding.table_VcD if tied else self.load.rows("lm_head.weight", self.precision.head)
         )
         if self.config.vocab_size % self.chip.num_chips == 0:
-            return VocabularyHead(weight, None)
+            return VocabularyHead(weight, None, self._compute(weight.dtype))
         part = self._vocabulary()
         mask = padding_mask(part.stop - part.start, weight.shape[0])
-        return VocabularyHead(weight, self.chip.tensor(mask, self.dtype, what="logit mask"))
+        hidden = self.chip.tensor(mask, self.dtype, what="logit mask")
+        return VocabularyHead(weight, hidden, self._compute(weight.dtype))
 
     def block(self, layer: int) -> Block:
         """One decoder layer."""
@@ -149,6 +166,7 @@ class DecoderBuilder:
             scale=config.query_scale,
             window=config.window_of(layer),
             sinks=sinks,
+            compute=self._compute(weights),
         )
 
     def _head_norm(self, name: str, heads: Heads) -> RmsNorm | SplitRmsNorm | None:
@@ -184,6 +202,8 @@ class DecoderBuilder:
             up_bias_Fc=load.rows(f"{name}up_proj.bias", self.dtype) if has_bias else None,
             down_bias_D=self._once(f"{name}down_proj.bias") if has_bias else None,
             activation=config.activation,
+            compute=self._compute(precision.gate_up),
+            down_compute=self._compute(precision.down),
         )
 
     def experts(self, name: str) -> ExpertMlp:
@@ -210,6 +230,10 @@ class DecoderBuilder:
             up_bias_EFc=all_of("up_proj.bias", 0, dtype) if has_bias else None,
             down_bias_ED=all_of("down_proj.bias", None, dtype) if has_bias and is_first else None,
         )
+
+    def _compute(self, weights: DType) -> ComputeConfig:
+        """What a product with weights of this format is computed with."""
+        return self.compute or model_compute(self.dtype, weights)
 
     def _once(self, name: str) -> Tensor | None:
         """A bias that an all_reduce would add once a chip: chip 0 alone has it."""

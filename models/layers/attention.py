@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..kv_cache import LayerCache
@@ -44,6 +45,7 @@ class Attention:
     scale: float | None = None  # None: 1 / sqrt(H)
     window: int | None = None  # positions that a query sees, itself included
     sinks: Tensor | None = None  # [1, N, 1, 1]
+    compute: ComputeConfig | None = None
 
     def __call__(
         self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
@@ -52,7 +54,7 @@ class Attention:
 
         The keys and values of these positions are written into the cache.
         """
-        qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias)
+        qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias, self.compute)
         if isinstance(self.query_norm, SplitRmsNorm):
             qkv = self._norm_all(chip, qkv)
         q_BNSH, k_BKSH, v_BKSH = chip.create_heads(qkv, self.num_query_heads, self.num_kv_heads)
@@ -66,7 +68,8 @@ class Attention:
             q_BNSH, cache.k_BKLH, cache.v_BKLH, start, self.scale, self.window, self.sinks
         )
         mixed = chip.concat_heads(mixed_BNSH)
-        return chip.all_reduce(chip.linear(mixed, self.output_weight, self.output_bias))
+        out = chip.linear(mixed, self.output_weight, self.output_bias, self.compute)
+        return chip.all_reduce(out)
 
     def _norm_all(self, chip: MeshChip, qkv: Tensor) -> Tensor:
         """q and k normalised over all heads of all chips; v as it is."""

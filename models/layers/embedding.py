@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 
@@ -42,10 +43,11 @@ class VocabularyHead:
 
     weight_VcD: Tensor
     mask_Vc: Tensor | None
+    compute: ComputeConfig | None = None
 
     def __call__(self, chip: MeshChip, x_BSD: Tensor) -> Tensor:
         """x [B, S, D] to the chip's own logits [B, S, Vc]; no exchange."""
-        logits = chip.linear(x_BSD, self.weight_VcD)
+        logits = chip.linear(x_BSD, self.weight_VcD, compute=self.compute)
         return logits if self.mask_Vc is None else chip.add(logits, self.mask_Vc)
 
 

@@ -5,6 +5,7 @@ Legend: B batch, S sequence, D model, F intermediate (Fc: the chip's part, padde
 
 from dataclasses import dataclass
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..config import Activation
@@ -26,6 +27,8 @@ class GatedMlp:
     up_bias_Fc: Tensor | None = None
     down_bias_D: Tensor | None = None
     activation: Activation = "silu"
+    compute: ComputeConfig | None = None  # of gate and up
+    down_compute: ComputeConfig | None = None
 
     def __call__(self, chip: MeshChip, x_BSD: Tensor) -> Tensor:
         """x [B, S, D] to [B, S, D], the same on every chip."""
@@ -34,11 +37,11 @@ class GatedMlp:
     def part(self, chip: MeshChip, x_BSD: Tensor) -> Tensor:
         """What this chip adds to the result, [B, S, D]."""
         if self.gate_FcD is None:
-            up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc)
+            up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc, self.compute)
             hidden_BSFc = activate(chip, up_BSFc, self.activation)
         else:
-            gate_BSFc = chip.linear(x_BSD, self.gate_FcD, self.gate_bias_Fc)
+            gate_BSFc = chip.linear(x_BSD, self.gate_FcD, self.gate_bias_Fc, self.compute)
             gate_BSFc = activate(chip, gate_BSFc, self.activation)
-            up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc)
+            up_BSFc = chip.linear(x_BSD, self.up_FcD, self.up_bias_Fc, self.compute)
             hidden_BSFc = chip.mul(gate_BSFc, up_BSFc)
-        return chip.linear(hidden_BSFc, self.down_DFc, self.down_bias_D)
+        return chip.linear(hidden_BSFc, self.down_DFc, self.down_bias_D, self.down_compute)

@@ -34,6 +34,7 @@ def test_every_number_of_the_data_files_says_where_it_is_from() -> None:
     data = files("meshtwin.chip") / "data"
     paths = [path for path in data.iterdir() if path.name.endswith(".toml")]
     assert {path.name for path in paths} >= {"products.toml", "costs.toml"}
+    paths = [path for path in paths if path.name != "op_numerics.toml"]  # no numbers: a record
     found = [fields for path in paths for fields in _leaves(tomllib.loads(path.read_text()))]
     assert len(found) > 30
     for fields in found:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from meshtwin.chip.compute_config import ComputeConfig, Fidelity
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError, InvalidArgument, MeshtwinError, OutOfMemory
 from meshtwin.mesh.device import MeshDevice, open_mesh
@@ -145,6 +146,15 @@ def test_the_models_own_end_token_stops_unless_other_stops_are_given(
     stopping = Generator(on_p300.mesh, write_tiny(tmp_path, config))
     assert new_tokens(stopping) == free[: free.index(free[2]) + 1]
     assert new_tokens(stopping, stop_ids=()) == free
+
+
+def test_the_config_asked_for_is_what_the_chips_compute_with(
+    on_p300: Generator, folder: Path, reference: ReferenceLlama
+) -> None:
+    lofi = Generator(on_p300.mesh, folder, compute=ComputeConfig(Fidelity.LOFI))
+    expected = reference.forward(PROMPT)
+    off = [np.abs(generator.logits(PROMPT) - expected).mean() for generator in (on_p300, lofi)]
+    assert off[0] < 1e-5 and 1e-3 < off[1] < 0.2
 
 
 def test_no_tokens_and_one_token_may_be_asked_for(on_p300: Generator) -> None:

@@ -1,0 +1,60 @@
+import numpy as np
+
+from meshtwin.chip.compute_config import EXACT, ComputeConfig, Fidelity
+from meshtwin.chip.dtype import DType
+from meshtwin.models import programs
+from meshtwin.models.builder import DecoderBuilder
+from meshtwin.models.compute import model_compute
+
+from .reference import ReferenceLlama
+from .sharded import Array, Model
+from .tiny import tiny_config
+
+IDS = [3, 1, 4, 1, 5, 9, 2, 6, 5, 35, 8, 9]
+
+
+def logits(model: Model, dtype: DType, compute: ComputeConfig | None) -> Array:
+    """Of every position, on one chip."""
+
+    def program(builder: DecoderBuilder) -> Array | None:
+        chip = builder.chip
+        chosen = DecoderBuilder(chip, builder.load.checkpoint, builder.config, dtype, compute)
+        return programs.all_logits(chip, chosen.decoder(), IDS)
+
+    found: Array = model.run(1, dtype, program)[0]
+    return found
+
+
+def test_a_float32_model_is_the_reference_and_a_bfloat16_one_whole() -> None:
+    assert model_compute(DType.FLOAT32) is EXACT
+    assert model_compute(DType.BFLOAT16).fidelity is Fidelity.HIFI4
+
+
+def test_one_config_is_that_of_every_linear_layer() -> None:
+    lofi = ComputeConfig(Fidelity.LOFI)
+
+    def layers(builder: DecoderBuilder) -> list[ComputeConfig | None]:
+        chosen = DecoderBuilder(
+            builder.chip, builder.load.checkpoint, builder.config, builder.dtype, lofi
+        )
+        decoder = chosen.decoder()
+        of_blocks = [
+            layer.compute for block in decoder.blocks for layer in (block.attention, block.mlp)
+        ]
+        return [decoder.head.compute, *of_blocks]
+
+    with Model(tiny_config(), "BF16") as model:
+        (found,) = model.run(1, DType.BFLOAT16, layers)
+    assert found == [lofi] * 5
+
+
+def test_fewer_phases_take_a_model_further_from_the_reference() -> None:
+    with Model(tiny_config(vocab_size=200), "BF16") as model:
+        expected = ReferenceLlama(model.folder).forward(IDS)
+        lofi, hifi2, hifi4 = (
+            float(np.abs(logits(model, DType.BFLOAT16, ComputeConfig(fidelity)) - expected).mean())
+            for fidelity in (Fidelity.LOFI, Fidelity.HIFI2, Fidelity.HIFI4)
+        )
+        whole = np.abs(logits(model, DType.FLOAT32, None) - expected).max()
+    assert lofi > 1.5 * hifi2 > 1.5 * hifi4 > 0
+    assert whole < 5e-5
