@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument, OpError
 from ..chip.units import PS_PER_S
@@ -82,6 +83,7 @@ class Generator:
         precision: of weights, activations and cache: float32, bfloat16, "performance", "accuracy"
             or a format of the weights such as bfp8_b; None takes bfloat16 unless the checkpoint is
             float32.
+        compute: what the linear layers are computed with; None: see `compute.model_compute`.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
         DTypeError: there is no such precision.
@@ -93,13 +95,14 @@ class Generator:
         mesh: MeshDevice,
         folder: str | Path,
         precision: Precision | DType | str | None = None,
+        compute: ComputeConfig | None = None,
     ) -> None:
         self.mesh, self.folder = mesh, Path(folder).resolve()
         self.config, _ = open_folder(self.folder)
         self.precision = _precision(self.config, precision)
         self.statistics = GenerationStatistics(0)
         self._decoder = mesh.run(
-            programs.load, str(self.folder), self.config, self.precision, keep=True
+            programs.load, str(self.folder), self.config, self.precision, compute, keep=True
         )
 
     def generate(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chip.compute_config import ComputeConfig
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
 from .builder import load_decoder
@@ -14,9 +15,15 @@ from .precision import Precision
 from .sampling import Sampling, choose
 
 
-def load(chip: MeshChip, folder: str, config: DecoderConfig, precision: Precision) -> Decoder:
+def load(
+    chip: MeshChip,
+    folder: str,
+    config: DecoderConfig,
+    precision: Precision,
+    compute: ComputeConfig | None = None,
+) -> Decoder:
     """Put the chip's part of the model on the chip; kept there for the other programs."""
-    return load_decoder(chip, Path(folder), config, precision)
+    return load_decoder(chip, Path(folder), config, precision, compute)
 
 
 def step(
