@@ -3,13 +3,26 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # for type checkers; at run time see __getattr__
+    from .mesh.compare import OneChip, Reference, bisect, compare
     from .mesh.device import MeshDevice, PerChip, open_mesh
     from .mesh.placement import Local, Replicate, Shard
     from .mesh.program import MeshChip
 
 __version__ = "0.1.0"
 
-__all__ = ["Local", "MeshChip", "MeshDevice", "PerChip", "Replicate", "Shard", "open_mesh"]
+__all__ = [
+    "Local",
+    "MeshChip",
+    "MeshDevice",
+    "OneChip",
+    "PerChip",
+    "Reference",
+    "Replicate",
+    "Shard",
+    "bisect",
+    "compare",
+    "open_mesh",
+]
 
 
 def __getattr__(name: str) -> object:
@@ -18,6 +31,10 @@ def __getattr__(name: str) -> object:
         "open_mesh": "device",
         "MeshDevice": "device",
         "PerChip": "device",
+        "compare": "compare",
+        "bisect": "compare",
+        "Reference": "compare",
+        "OneChip": "compare",
         "MeshChip": "program",
         "Shard": "placement",
         "Replicate": "placement",

@@ -43,31 +43,129 @@ class OpError(MeshtwinError):
 
 
 class OutOfMemory(MeshtwinError):
-    """A chip's DRAM cannot hold one more tensor. `holders`: (what, bytes) of the largest."""
+    """A chip's DRAM or L1 has no free block that is large enough. Bytes are those of one bank.
+
+    `asked_bytes` and `free_bytes` are in all banks together, as `holders`: (what, bytes) of the
+    largest.
+    """
 
     def __init__(
         self,
         chip: int,
-        asked_bytes: int,
-        free_bytes: int,
-        capacity_bytes: int,
+        buffer: str,
         what: str,
+        asked_bank_bytes: int,
+        num_banks: int,
+        free_bank_bytes: int,
+        largest_free_block_bytes: int,
+        bank_bytes: int,
         holders: Sequence[tuple[str, int]] = (),
     ) -> None:
-        super().__init__(chip, asked_bytes, free_bytes, capacity_bytes, what, tuple(holders))
-        self.chip, self.asked_bytes, self.free_bytes = chip, asked_bytes, free_bytes
-        self.capacity_bytes, self.what, self.holders = capacity_bytes, what, tuple(holders)
+        super().__init__(
+            chip,
+            buffer,
+            what,
+            asked_bank_bytes,
+            num_banks,
+            free_bank_bytes,
+            largest_free_block_bytes,
+            bank_bytes,
+            tuple(holders),
+        )
+        self.chip, self.buffer, self.what = chip, buffer, what
+        self.asked_bank_bytes, self.num_banks = asked_bank_bytes, num_banks
+        self.free_bank_bytes, self.bank_bytes = free_bank_bytes, bank_bytes
+        self.largest_free_block_bytes = largest_free_block_bytes
+        self.holders = tuple(holders)
+
+    @property
+    def asked_bytes(self) -> int:
+        """What it would have taken of all banks."""
+        return self.asked_bank_bytes * self.num_banks
+
+    @property
+    def free_bytes(self) -> int:
+        """What is free in all banks."""
+        return self.free_bank_bytes * self.num_banks
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What tensors can use of all banks."""
+        return self.bank_bytes * self.num_banks
+
+    @property
+    def fragmentation(self) -> float:
+        """The part of the free bytes that is outside the largest free block, 0 to 1."""
+        free = self.free_bank_bytes
+        return 1 - self.largest_free_block_bytes / free if free else 0.0
 
     def __str__(self) -> str:
+        banks = "banks" if self.buffer == "DRAM" else "cores"
         text = (
-            f"chip {self.chip}: DRAM has no room for {self.what!r}: it needs "
-            f"{human_bytes(self.asked_bytes)}, and {human_bytes(self.free_bytes)} of "
-            f"{human_bytes(self.capacity_bytes)} are free"
+            f"chip {self.chip}: {self.buffer} has no room for {self.what!r}: it needs "
+            f"{human_bytes(self.asked_bytes)}, {human_bytes(self.asked_bank_bytes)} in each of "
+            f"{self.num_banks} {banks}, where {human_bytes(self.free_bank_bytes)} of "
+            f"{human_bytes(self.bank_bytes)} are free"
         )
+        if self.fragmentation:
+            text += (
+                f" and the largest free block is {human_bytes(self.largest_free_block_bytes)} "
+                f"({self.fragmentation:.0%} fragmented)"
+            )
         if not self.holders:
             return text
         held = ", ".join(f"{what} {human_bytes(size)}" for what, size in self.holders)
         return f"{text}. Held by: {held}"
+
+
+class CircularBufferClash(MeshtwinError):
+    """The circular buffers of an op and what lies in L1 do not fit beside each other.
+
+    Bytes and addresses are those of one core. `tensor` is the label of the L1 tensor in the way;
+    "" when there is none, and the circular buffers alone are more than L1.
+    """
+
+    def __init__(
+        self, chip: int, op: str, circular_bytes: int, start: int, end: int, tensor: str
+    ) -> None:
+        super().__init__(chip, op, circular_bytes, start, end, tensor)
+        self.chip, self.op, self.circular_bytes = chip, op, circular_bytes
+        self.start, self.end, self.tensor = start, end, tensor
+
+    def __str__(self) -> str:
+        taken = self.start + self.circular_bytes
+        what = f"tensor {self.tensor!r} in L1 begins" if self.tensor else "L1 ends"
+        return _place(self.op, self.chip) + (
+            f"its circular buffers take {human_bytes(self.circular_bytes)} of every core, from "
+            f"{self.start} to {taken}, but {what} at {self.end}: "
+            f"{human_bytes(taken - self.end)} too many"
+        )
+
+
+class UseAfterFree(MeshtwinError):
+    """An op reads a tensor that was freed."""
+
+    def __init__(self, chip: int | None, op: str, tensor: str) -> None:
+        super().__init__(chip, op, tensor)
+        self.chip, self.op, self.tensor = chip, op, tensor
+
+    def __str__(self) -> str:
+        return _place(self.op, self.chip) + f"{self.tensor} was freed"
+
+
+class UninitializedRead(MeshtwinError):
+    """An op reads elements that nothing wrote (found in checked mode)."""
+
+    def __init__(self, chip: int, op: str, tensor: str, num_elements: int, num_unwritten: int):
+        super().__init__(chip, op, tensor, num_elements, num_unwritten)
+        self.chip, self.op, self.tensor = chip, op, tensor
+        self.num_elements, self.num_unwritten = num_elements, num_unwritten
+
+    def __str__(self) -> str:
+        return _place(self.op, self.chip) + (
+            f"reads {self.num_elements} elements of {self.tensor}, of which nothing has written "
+            f"{self.num_unwritten}"
+        )
 
 
 class UnknownProduct(MeshtwinError):
@@ -80,6 +178,17 @@ class UnknownProduct(MeshtwinError):
     def __str__(self) -> str:
         hint = did_you_mean(self.nearest)
         return f"unknown product {self.name!r}{hint} Known: {', '.join(self.known)}."
+
+
+class NoSuchCore(MeshtwinError, ValueError):
+    """A chip has no such core, or it is harvested. `what` says which coordinates were meant."""
+
+    def __init__(self, what: str, xy: tuple[int, int], nearest: tuple[int, int]) -> None:
+        super().__init__(what, xy, nearest)
+        self.what, self.xy, self.nearest = what, xy, nearest
+
+    def __str__(self) -> str:
+        return f"there is no {self.what} at {self.xy}; the nearest is {self.nearest}"
 
 
 def nearest_name(name: str, known: Sequence[str]) -> str:

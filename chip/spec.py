@@ -44,9 +44,13 @@ class ChipSpec:
     grid: tuple[int, int]  # worker cores, (columns, rows)
     clock_hz: int
     dram_banks: int
-    dram_bank_bytes: int  # usable by tensors
+    dram_bank_bytes: int
+    dram_reserved_bytes: int  # of each bank, from its bottom
+    dram_alignment: int  # of pages in DRAM, and of every buffer
     dram_bandwidth_bytes_per_s: int
     l1_bytes: int  # of one core
+    l1_reserved_bytes: int  # of each core, from its bottom: firmware and kernels
+    l1_alignment: int  # of pages in L1
     num_eth_cores: int  # usable
     constants: Mapping[str, Constant]
 
@@ -58,7 +62,7 @@ class ChipSpec:
     @property
     def dram_capacity_bytes(self) -> int:
         """DRAM that tensors can use."""
-        return self.dram_banks * self.dram_bank_bytes
+        return self.dram_banks * (self.dram_bank_bytes - self.dram_reserved_bytes)
 
 
 def read_constants(table: Mapping[str, Any], where: str) -> dict[str, Constant]:
@@ -119,8 +123,12 @@ def _spec(
         clock_hz=value["clock_hz"],
         dram_banks=value["dram_banks"],
         dram_bank_bytes=value["dram_bank_bytes"],
+        dram_reserved_bytes=value["dram_reserved_bytes"],
+        dram_alignment=value["dram_alignment"],
         dram_bandwidth_bytes_per_s=value["dram_bandwidth_bytes_per_s"],
         l1_bytes=value["l1_bytes"],
+        l1_reserved_bytes=value["l1_reserved_bytes"],
+        l1_alignment=value["l1_alignment"],
         num_eth_cores=value["num_eth_cores"],
         constants=constants,
     )

@@ -8,10 +8,14 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from . import kernels
 from .dtype import DType
-from .errors import DTypeError, InvalidArgument
-from .memory import Allocation
+from .errors import DTypeError, InvalidArgument, UseAfterFree
+from .formats.codec import decode as decode
+from .formats.codec import encode as encode
+from .formats.tile import num_tiles, tile_bytes
+from .memory.banks import Allocation
+from .memory.config import MemoryConfig, MemoryLayout
+from .memory.footprint import Pages, check_shard, matrix
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -25,13 +29,6 @@ class Layout(Enum):
 
     TILE = "tile"
     ROW_MAJOR = "row_major"
-
-
-class Memory(Enum):
-    """Where a tensor lies. L1 is only a label as yet: it costs time and room as DRAM does."""
-
-    DRAM = "dram"
-    L1 = "l1"
 
 
 @final
@@ -51,16 +48,35 @@ class TensorSpec:
         "padded_bytes",
         "shape",
         "size",
+        "storage_shape",
     )
 
-    def __init__(self, shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> None:
+    def __init__(self, shape: Shape, dtype: DType, layout: Layout, memory: MemoryConfig) -> None:
         self.shape, self.dtype, self.layout, self.memory = shape, dtype, layout, memory
         self.size = math.prod(shape)
-        self.nbytes = self.size * dtype.itemsize
-        padded = (1, 1, *shape)  # a vector is one row of tiles
-        self.num_tiles = math.prod(padded[:-2]) * math.prod(-(-dim // TILE) for dim in padded[-2:])
+        self.storage_shape = dtype.storage_shape(shape)
+        self.nbytes = dtype.num_bytes(shape)
+        self.num_tiles = num_tiles(shape)
         tiled = layout is Layout.TILE
-        self.padded_bytes = self.num_tiles * TILE * TILE * dtype.itemsize if tiled else self.nbytes
+        self.padded_bytes = self.num_tiles * tile_bytes(dtype) if tiled else self.nbytes
+
+    def memory_for(self, shape: Shape) -> MemoryConfig:
+        """Where a result of another shape lies beside this: shards become interleaved."""
+        return self.memory if shape == self.shape else self.memory.interleaved()
+
+    def pages(self) -> Pages:
+        """How the tensor is cut in pages: tiles, or rows (of width and block shards, parts)."""
+        if self.layout is Layout.TILE:
+            rows, columns = matrix(self.shape, TILE)
+            return Pages(rows // TILE, columns // TILE, TILE, TILE, tile_bytes(self.dtype))
+        rows, width = matrix(self.shape, 1)
+        element_bytes = self.nbytes // self.size if self.size else 0
+        shard, columns = self.memory.shard, 1
+        if shard is not None and self.memory.layout is not MemoryLayout.HEIGHT_SHARDED:
+            columns, width = -(-width // shard.shape[1]), shard.shape[1]
+        if not self.size:
+            rows = columns = 0
+        return Pages(rows, columns, 1, width, width * element_bytes)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return tensor_spec, (self.shape, self.dtype, self.layout, self.memory)
@@ -70,12 +86,16 @@ class TensorSpec:
 
 
 def tensor_spec(
-    shape: Shape, dtype: DType, layout: Layout | None = None, memory: Memory = Memory.DRAM
+    shape: Shape,
+    dtype: DType,
+    layout: Layout | None = None,
+    memory: MemoryConfig = MemoryConfig.DRAM,
 ) -> TensorSpec:
     """The one spec of these fields; layout None: tiles for floats, row-major for integers.
 
     Raises:
-        InvalidArgument: a dim is negative.
+        InvalidArgument: a dim is negative, or a block float is to lie row after row.
+        ShapeError: the shards of `memory` do not hold such a tensor; names the nearest that do.
     """
     if layout is None:
         layout = Layout.TILE if dtype.is_float else Layout.ROW_MAJOR
@@ -83,19 +103,23 @@ def tensor_spec(
 
 
 @cache
-def _spec(shape: Shape, dtype: DType, layout: Layout, memory: Memory) -> TensorSpec:
+def _spec(shape: Shape, dtype: DType, layout: Layout, memory: MemoryConfig) -> TensorSpec:
     if any(dim < 0 for dim in shape):
         raise InvalidArgument(f"shape (={shape}) must have no negative dim")
-    return TensorSpec(shape, dtype, layout, memory)
+    if dtype.block and layout is not Layout.TILE:
+        raise InvalidArgument(f"{dtype} lies in tiles only (layout (={layout.value}) must be tile)")
+    spec = TensorSpec(shape, dtype, layout, memory)
+    check_shard(memory, spec.pages(), repr(spec))
+    return spec
 
 
 @final
 class Tensor:
     """An array on a chip.
 
-    `storage` is C-contiguous, of shape `shape` and type `dtype.numpy`; None in plan mode. The DRAM
-    it is charged for is freed when the last tensor that holds `allocation` dies. A tensor that is
-    pickled or copied to another process leaves its allocation behind.
+    `storage` is C-contiguous, of shape `spec.storage_shape` and type `dtype.numpy`; None in plan
+    mode. The memory it takes is freed when the last tensor that holds `allocation` dies. A tensor
+    that is pickled or copied to another process leaves its allocation behind.
     """
 
     __slots__ = ("__weakref__", "allocation", "spec", "storage")
@@ -121,18 +145,18 @@ class Tensor:
         return self.spec.layout
 
     @property
-    def memory(self) -> Memory:
-        """DRAM, or L1 (a label)."""
+    def memory(self) -> MemoryConfig:
+        """Where it lies: DRAM or L1, interleaved or in shards."""
         return self.spec.memory
 
     @property
     def nbytes(self) -> int:
-        """Logical bytes, without padding."""
+        """Bytes without padding to tiles (block floats: with their last block)."""
         return self.spec.nbytes
 
     @property
     def padded_bytes(self) -> int:
-        """Bytes with the last two dims padded to whole tiles: what DRAM is charged."""
+        """Bytes with the last two dims padded to whole tiles."""
         return self.spec.padded_bytes
 
     def to_numpy(self) -> Array:
@@ -140,10 +164,13 @@ class Tensor:
 
         Raises:
             InvalidArgument: the tensor is a plan's and has no values.
+            UseAfterFree: it was freed.
         """
+        if self.allocation is not None and self.allocation.is_freed:
+            raise UseAfterFree(None, "to_numpy", self.named())
         if self.storage is None:
             raise InvalidArgument(f"{self!r} has no values: it was made in plan mode")
-        return decode(self.storage, self.spec.dtype)
+        return decode(self.storage, self.spec.dtype, self.spec.shape)
 
     def to_float32(self) -> Floats:
         """A copy of the values of a float tensor as float32.
@@ -157,56 +184,13 @@ class Tensor:
             )
         return self.to_numpy()
 
+    def named(self) -> str:
+        """The tensor in an error: its label, format and shape."""
+        return f"{self.allocation.what!r} {self.spec!r}" if self.allocation else repr(self.spec)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Tensor, (self.spec, self.storage, None)
 
     def __repr__(self) -> str:
         plan = ", plan" if self.storage is None else ""
         return f"Tensor({self.spec!r}, {self.spec.layout.value}{plan})"
-
-
-def encode(array: npt.ArrayLike, dtype: DType) -> Array:
-    """The storage of an array in a number format, C-contiguous.
-
-    A new array, unless the given one is just that already. bfloat16 rounds to nearest, ties to
-    even; a uint16 array is taken to be bfloat16 words already.
-
-    Raises:
-        DTypeError: floats for an integer format, or integers beyond its range.
-    """
-    given = np.asarray(array)
-    if dtype is DType.BFLOAT16:
-        if given.dtype == np.uint16:
-            return _contiguous(given)
-        with np.errstate(all="ignore"):
-            wide = _contiguous(given.astype(np.float32, copy=False))
-        words = np.empty(wide.shape, np.uint16)
-        kernels.round_words(wide, words)
-        return words
-    if dtype.is_float:
-        with np.errstate(all="ignore"):
-            return _contiguous(given.astype(dtype.numpy, copy=False))
-    if given.dtype.kind not in "iu":
-        raise DTypeError(f"an array of {given.dtype} as {dtype} (expected integers)")
-    bounds = np.iinfo(dtype.numpy)
-    if given.size and (int(given.min()) < bounds.min or int(given.max()) > bounds.max):
-        raise DTypeError(
-            f"values {given.min()} .. {given.max()} as {dtype} ({bounds.min} .. {bounds.max})"
-        )
-    return _contiguous(given.astype(dtype.numpy, copy=False))
-
-
-def decode(storage: Array, dtype: DType) -> Array:
-    """The values of a storage as a new array: float32 for all floats, else the integers."""
-    if dtype is DType.FLOAT16:
-        return storage.astype(np.float32)
-    if dtype is not DType.BFLOAT16:
-        return storage.copy()
-    out = np.empty(storage.shape, np.float32)
-    kernels.widen(_contiguous(storage), out)
-    return out
-
-
-def _contiguous(array: Array) -> Array:
-    # not np.ascontiguousarray, which turns a scalar into a vector
-    return array if array.flags.c_contiguous else array.copy(order="C")

@@ -19,6 +19,11 @@ class Rounding(Enum):
     __hash__ = object.__hash__
 
 
+def carried(shape: tuple[int, ...], dtype: DType) -> tuple[tuple[int, ...], DType]:
+    """The shape and format in which a tensor travels: block floats as the bytes of their rows."""
+    return (dtype.storage_shape(shape), DType.UINT8) if dtype.block else (shape, dtype)
+
+
 @dataclass(frozen=True)
 class Call:
     """One collective as a chip calls it. Chips of a group must make calls of equal `text`.

@@ -154,12 +154,17 @@ class Communicator:
             CollectiveTimeout: a chip of the group did not come in time.
         """
         prepared = self._prepared.get(request) or self._prepare(request)
+        chip.check_alive(prepared.name, x)
         spec = prepared.result
+        result: Tensor | None = None
         if spec is None:
             self._run(chip, prepared, x.storage)
-            return None
-        allocation = chip.dram.allocate(spec.padded_bytes, prepared.name)
-        return Tensor(spec, self._run(chip, prepared, x.storage), allocation)
+        else:
+            allocation = chip.allocate(spec, prepared.name)
+            result = Tensor(spec, self._run(chip, prepared, x.storage), allocation)
+        if chip.watcher is not None:
+            chip.watcher.communicated(request, x, result)
+        return result
 
     def barrier(self, chip: Chip, request: Request) -> None:
         """Wait for every chip of the group; the clock moves to the end of the barrier."""
@@ -224,7 +229,7 @@ class Communicator:
         else:
             duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
         clock.now_ps = sim_start_ps + duration_ps
-        if self._faulty is None:
+        if self._faulty is None and chip.recorder.enabled:
             prepared.count += 1
         facts = prepared.facts.get(duration_ps) or prepared.facts_of(duration_ps)
         chip.recorder.note(facts, sim_start_ps)

@@ -57,6 +57,8 @@ Calls: TypeAlias = list[tuple[str, str, str]]
 DTYPE_CODES = {
     DType.FLOAT32: 0, DType.BFLOAT16: 1, DType.FLOAT16: 2, DType.INT32: 3, DType.UINT32: 4,
     DType.INT8: 5, DType.UINT8: 6,
+    # only moved: as others of their size
+    DType.TF32: 0, DType.INT16: 2, DType.UINT16: 2, DType.FP8_E4M3: 6,
 }  # fmt: skip
 OP_CODES = {
     ReduceOp.SUM: 0, ReduceOp.MEAN: 0, ReduceOp.MIN: 1, ReduceOp.MAX: 2, ReduceOp.PROD: 3,
@@ -91,7 +93,7 @@ class Direct:
         work = prepared.work or make_work(prepared)
         result = None
         if prepared.result is not None:
-            result = np.empty(prepared.result.shape, words.dtype)
+            result = np.empty(prepared.result.storage_shape, words.dtype)
         digest, plan = prepared.digest, prepared.plan
         calls: Calls = []
         try:

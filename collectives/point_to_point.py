@@ -13,7 +13,7 @@ from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from .algorithms.direct import direct
-from .call import Call
+from .call import Call, carried
 from .errors import CollectiveError, CollectiveTimeout
 from .faulty import Faulty, Passage
 from .mailbox import Mailbox
@@ -66,6 +66,7 @@ class PointToPoint:
             CollectiveError: `dst` is no other chip of the box, or the tensor has no values.
         """
         self._check(chip.rank, dst, "send to")
+        chip.check_alive("send", x)
         if x.storage is None:
             raise CollectiveError("send: a plan's tensor has no values to send")
         sent = self.traffic.sent.setdefault(dst, [])
@@ -112,7 +113,7 @@ class PointToPoint:
         shape, dtype = tuple(header.fields["shape"]), DType.parse(header.fields["dtype"])
         spec = tensor_spec(shape, dtype, Layout(header.fields["layout"]))
         result = chip.adopt(spec, None, "recv")
-        result.storage = np.frombuffer(payload, dtype.numpy).reshape(shape).copy()
+        result.storage = np.frombuffer(payload, dtype.numpy).reshape(spec.storage_shape).copy()
         start = chip.clock.now_ps
         chip.clock.wait_until(header.fields["sim_ps"])  # when it came, without our help
         self._note(chip, "recv", shape, dtype, start, 0)
@@ -121,7 +122,7 @@ class PointToPoint:
     def _plan(self, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
         """The message as a broadcast from `src` to one other."""
         call = Call(
-            Operation.BROADCAST, shape, dtype, (min(src, dst), max(src, dst)), root=src,
+            Operation.BROADCAST, *carried(shape, dtype), (min(src, dst), max(src, dst)), root=src,
             where=f"from chip {src} to chip {dst}",
         )  # fmt: skip
         return make_plan(self.box, src, call, direct)

@@ -1,10 +1,16 @@
 """How values are combined when a collective reduces."""
 
 from enum import Enum
+from typing import Final
 
 from ..chip.dtype import DType
 from ..chip.errors import did_you_mean, nearest_name
 from .errors import CollectiveError
+
+REDUCIBLE: Final = (
+    DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.INT32, DType.UINT32, DType.INT8, DType.UINT8
+)  # fmt: skip
+"""The formats that collectives add up; the others they only move."""
 
 
 class ReduceOp(Enum):
@@ -26,7 +32,7 @@ class ReduceOp(Enum):
         """The operation of that name, for tensors of that format.
 
         Raises:
-            CollectiveError: no such operation, or a mean of integers.
+            CollectiveError: no such operation, a mean of integers, or a format not added up.
         """
         if isinstance(name, ReduceOp):
             found = name
@@ -40,5 +46,10 @@ class ReduceOp(Enum):
             raise CollectiveError(
                 f"op 'mean' of {dtype.label}: a mean needs a float format; "
                 "use op='sum', or typecast to float32 first"
+            )
+        if dtype not in REDUCIBLE:
+            formats = ", ".join(kind.label for kind in REDUCIBLE)
+            raise CollectiveError(
+                f"op {found.value!r} of {dtype.label}: collectives add up {formats}; typecast first"
             )
         return found

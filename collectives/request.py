@@ -7,7 +7,7 @@ from ..chip.record import OpFacts, OpRecord
 from ..chip.tensor import TensorSpec, tensor_spec
 from ..fabric.topology import Box
 from .algorithm import Algorithm
-from .call import Call, Rounding
+from .call import Call, Rounding, carried
 from .choose import plan_of
 from .errors import CollectiveError
 from .group import Group
@@ -16,6 +16,8 @@ from .plan import Plan
 from .reduce_op import ReduceOp
 from .site import Site, line_of
 
+WIRES = (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16)
+"""The formats that values may be rounded to on the way, and be in before."""
 Axis = int | tuple[int, ...] | None
 
 
@@ -55,7 +57,7 @@ class Prepared:
     """A request with everything that follows from it.
 
     Attributes:
-        result: what this chip gets; None when it gets nothing.
+        spec: of the tensor that goes in. result: what this chip gets; None when it gets nothing.
         algorithm: as asked for; the plan has the one that was found.
         line: of the source, where the call is made; text: the call and the line.
         sim_together_ps: what the call takes when all chips enter together, until this one is done.
@@ -75,6 +77,7 @@ class Prepared:
         "result",
         "seat",
         "sim_together_ps",
+        "spec",
         "text",
         "work",
     )  # fmt: skip
@@ -83,12 +86,13 @@ class Prepared:
         self,
         plan: Plan,
         seat: Seat,
+        spec: TensorSpec,
         result: TensorSpec | None,
         line: str,
         algorithm: str | Algorithm,
     ) -> None:
         self.algorithm = algorithm
-        self.plan, self.seat, self.result, self.line = plan, seat, result, line
+        self.plan, self.seat, self.spec, self.result, self.line = plan, seat, spec, result, line
         self.name = plan.call.operation.label
         self.digest = plan.call.digest
         self.text = f"{plan.call.text} at {line}"
@@ -107,9 +111,9 @@ class Prepared:
         call = self.plan.call
         return OpRecord(
             name=call.operation.label,
-            input_shapes=(call.shape,),
+            input_shapes=(self.spec.shape,),
             output_shapes=() if self.result is None else (self.result.shape,),
-            dtypes=(call.dtype.label,) * 2,
+            dtypes=(self.spec.dtype.label,) * 2,
             sim_start_ps=0,
             sim_duration_ps=sim_duration_ps,
             bytes=self.plan.bytes_sent,
@@ -130,11 +134,13 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
     dims = len(spec.shape)
     dim = _normal(request.dim, dims)
     concat_dim = dim if request.concat_dim is None else _normal(request.concat_dim, dims)
+    _check_blocks(request, dim, concat_dim)
+    shape, dtype = carried(spec.shape, spec.dtype)
     op = ReduceOp.parse(request.op, spec.dtype) if operation.reduces else ReduceOp.SUM
     call = Call(
         operation,
-        spec.shape,
-        spec.dtype,
+        shape,
+        dtype,
         group.ranks,
         group.where,
         dim if operation.cuts or operation.joins else 0,
@@ -148,8 +154,25 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
     plan = plan_of(box, rank, call, request.algorithm)
     result = None
     if not plan.ends_with_nothing:
-        result = tensor_spec(plan.result_shape, spec.dtype, spec.layout, spec.memory)
-    return Prepared(plan, seat, result, line_of(request.site), request.algorithm)
+        ends = plan.result_shape
+        if spec.dtype.block and spec.shape:
+            ends = (*ends[:-1], spec.shape[-1])
+        elif spec.dtype.block:
+            ends = ()
+        result = tensor_spec(ends, spec.dtype, spec.layout, spec.memory_for(ends))
+    return Prepared(plan, seat, spec, result, line_of(request.site), request.algorithm)
+
+
+def _check_blocks(request: Request, dim: int, concat_dim: int) -> None:
+    """Raise if a block float would be cut or joined where numbers share an exponent."""
+    operation, spec = request.operation, request.spec
+    dims = [dim] if operation.cuts or operation.joins else []
+    dims += [concat_dim] if operation is Operation.ALL_TO_ALL else []
+    if spec.dtype.block and dims and (not spec.shape or len(spec.shape) - 1 in dims):
+        raise CollectiveError(
+            f"{operation.label} of {spec.dtype.label} along the last dim, where numbers share "
+            "exponents: use another dim, or typecast first"
+        )
 
 
 def _normal(dim: int, dims: int) -> int:
@@ -163,10 +186,10 @@ def _wire(request: Request, dtype: DType) -> DType | None:
     wire = DType.parse(request.wire_dtype)
     if wire is dtype:
         return None
-    if not (wire.is_float and dtype.is_float):
+    if wire not in WIRES or dtype not in WIRES:
         raise CollectiveError(
             f"wire_dtype {wire.label} for a {dtype.label} tensor: both must be float formats "
-            "(float32, bfloat16, float16)"
+            "that are added up (float32, bfloat16, float16)"
         )
     return wire
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, did_you_mean, nearest_name
+from ..collectives.reduce_op import REDUCIBLE
 from ..fabric.errors import UnknownBox
 from ..fabric.topology import Box, load_box
 from ..mesh.errors import PlacementError
@@ -40,11 +41,15 @@ def box(text: str) -> Box:
 
 
 def dtype(text: str) -> DType:
-    """A number format."""
+    """A number format that collectives add up."""
     try:
-        return DType.parse(text)
+        found = DType.parse(text)
     except DTypeError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if found not in REDUCIBLE:
+        known = ", ".join(kind.label for kind in REDUCIBLE)
+        raise argparse.ArgumentTypeError(f"dtype {found.label}: measured are {known}")
+    return found
 
 
 def axis(text: str) -> int | None:

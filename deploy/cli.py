@@ -13,11 +13,16 @@ from collections.abc import Sequence
 from .. import __version__
 from ..chip.errors import MeshtwinError
 from . import (
+    accuracy_command,
     bench_command,
     boxes_command,
     calibrate_command,
+    compare_command,
+    doctor_command,
     explain_command,
     generate_command,
+    memory_command,
+    noc_command,
     pull_command,
     recorder_command,
 )
@@ -28,8 +33,12 @@ examples:
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
+  meshtwin compare --box quietbox2 --against one-chip
   meshtwin recorder
+  meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
+  meshtwin doctor
+  meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
 """
 
@@ -67,10 +76,15 @@ def parser() -> argparse.ArgumentParser:
         generate_command,
         bench_command,
         explain_command,
+        compare_command,
+        accuracy_command,
         recorder_command,
+        memory_command,
         pull_command,
         boxes_command,
+        noc_command,
         calibrate_command,
+        doctor_command,
     ):
         command.add_to(commands, common)
     return top

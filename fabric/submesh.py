@@ -30,7 +30,11 @@ def submesh(box: Box, shape: tuple[int, int]) -> Box:
         title=f"{rows}x{columns} of {box.title}",
         shape=shape,
         edges=tuple(
-            Edge(*sorted((rank_of[edge.a], rank_of[edge.b])), edge.num_links)
+            Edge(
+                min(rank_of[edge.a], rank_of[edge.b]),
+                max(rank_of[edge.a], rank_of[edge.b]),
+                edge.num_links,
+            )
             for edge in box.edges
             if edge.a in rank_of and edge.b in rank_of
         ),

@@ -64,7 +64,7 @@ class ChipHost:
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.pair: PairTransport | None = None
         self.transport: PairTransport | RoutedTransport | None = None
-        self.chip = MeshChip.open(self.box.product, rank=settings.rank)
+        self.chip = MeshChip.open(self.box.product, rank=settings.rank, checked=settings.checked)
         self.chip.box = self.box
 
     def listen(self, keys: Keys | None) -> Address:

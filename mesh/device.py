@@ -95,6 +95,7 @@ def open_mesh(
     start_timeout_s: float = 300.0,
     spread: bool = False,
     faults: FaultPlan | None = None,
+    checked: bool = False,
 ) -> MeshDevice:
     """Start one Ray actor for every chip of `box` and join them by the fabric.
 
@@ -110,6 +111,7 @@ def open_mesh(
         spread: put the boards on all hosts of the cluster in turn, not on as few as hold them.
         faults: what goes wrong with links and chips (fabric.faults.FaultPlan), at simulated times
             since the mesh was opened. Everything then goes over the links, in packets.
+        checked: reading elements of a tensor that nothing has written raises UninitializedRead.
     Returns:
         The mesh, a context manager: leaving it ends every process and frees all memory.
     Raises:
@@ -129,7 +131,9 @@ def open_mesh(
         faults.check(where)
     session = open_session(where.name, address, where.num_chips)
     try:
-        chips = launch(where, transport, collective_timeout_s, start_timeout_s, spread, faults)
+        chips = launch(
+            where, transport, collective_timeout_s, start_timeout_s, spread, faults, checked
+        )
     except BaseException:
         session.close()
         raise

@@ -47,6 +47,7 @@ def launch(
     start_timeout_s: float,
     spread: bool,
     faults: FaultPlan | None,
+    checked: bool = False,
 ) -> Chips:
     """Start the chips of `box`: the chips of a board share a bundle, so they share a host.
 
@@ -70,7 +71,11 @@ def launch(
     chips = Chips([], group)
     try:
         chips.actors = [
-            _start(ActorSettings(box, rank, transport, collective_timeout_s, faults), box, group)
+            _start(
+                ActorSettings(box, rank, transport, collective_timeout_s, faults, checked),
+                box,
+                group,
+            )
             for rank in range(box.num_chips)
         ]
         _wire(box, chips, start_timeout_s)

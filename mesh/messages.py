@@ -79,3 +79,4 @@ class ActorSettings:
     transport: str
     collective_timeout_s: float
     faults: FaultPlan | None = None
+    checked: bool = False

@@ -32,7 +32,7 @@ def load_decoder(
     chip: MeshChip,
     folder: Path,
     config: DecoderConfig,
-    precision: Precision,
+    precision: Precision | DType | str,
     compute: ComputeConfig | None = None,
 ) -> Decoder:
     """Read the chip's own slices of a checkpoint and put them on the chip.
@@ -59,12 +59,13 @@ class DecoderBuilder:
         chip: MeshChip,
         source: Source,
         config: DecoderConfig,
-        precision: Precision,
+        precision: Precision | DType | str,
         compute: ComputeConfig | None = None,
     ) -> None:
         self.compute = compute
-        self.chip, self.config, self.precision = chip, config, precision
-        self.load = Loader(chip, source)
+        self.chip, self.config = chip, config
+        self.precision = Precision.parse(precision)
+        self.load = Loader(chip, source, self.precision.activations)
         self.heads = plan_heads(config.num_heads, config.num_kv_heads, chip.num_chips)
 
     @property
@@ -109,17 +110,10 @@ class DecoderBuilder:
         """One decoder layer."""
         name, placement = f"model.layers.{layer}.", self.config.norm_placement
         first, second = f"{name}input_layernorm", f"{name}post_attention_layernorm"
-        before_mlp, after_mlp = (
-            f"{name}pre_feedforward_layernorm",
-            f"{name}post_feedforward_layernorm",
-        )
+        before_mlp = f"{name}pre_feedforward_layernorm"
+        after_mlp = f"{name}post_feedforward_layernorm"
         has_before, has_after = placement != "after", placement in ("after", "around")
-        norms = {
-            "norm_before_attention": first if has_before else None,
-            "norm_after_attention": second if has_after else None,
-            "norm_before_mlp": {"around": before_mlp, "after": None}.get(placement, second),
-            "norm_after_mlp": after_mlp if has_after else None,
-        }
+        middle = {"around": before_mlp, "after": None}.get(placement, second)
         return Block(
             attention=self.attention(layer),
             mlp=(
@@ -127,8 +121,11 @@ class DecoderBuilder:
                 if self.config.experts is None
                 else self.experts(f"{name}mlp.")
             ),
+            norm_before_attention=self.norm(first) if has_before else None,
+            norm_after_attention=self.norm(second) if has_after else None,
+            norm_before_mlp=self.norm(middle) if middle else None,
+            norm_after_mlp=self.norm(after_mlp) if has_after else None,
             is_parallel=placement == "parallel",
-            **{where: stem and self.norm(stem) for where, stem in norms.items()},
         )
 
     def norm(self, name: str) -> Norm:
@@ -153,7 +150,9 @@ class DecoderBuilder:
         sinks = None
         if config.has_sinks:
             column = self.load.head_rows([f"{name}sinks"], (query,), 1, self.dtype)
-            sinks = self.chip.reshape(column, (1, len(query), 1, 1))
+            scale = config.query_scale or config.head_dim**-0.5
+            sinks = self.chip.mul(column, 1 / scale)  # attention scales them with the scores
+            sinks = self.chip.reshape(sinks, (1, len(query), 1, 1))
         return Attention(
             qkv_weight=qkv("weight", weights),
             output_weight=self.load.head_cols(f"{name}o_proj.weight", query, dim, weights),

@@ -64,19 +64,23 @@ class Decoder:
         begin, length = self.cache.length, ids_BS.shape[1]
         rotary = self.rotary.rows(chip, begin, length)
         local = rotary if self.local_rotary is None else self.local_rotary.rows(chip, begin, length)
-        x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
-        for block, cache in zip(self.blocks, self.cache.layers, strict=True):
+        with chip.scope("embedding"):
+            x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
+        for layer, (block, cache) in enumerate(zip(self.blocks, self.cache.layers, strict=True)):
             tables = local if block.attention.window is not None else rotary
-            x_BSD = block(chip, x_BSD, tables, cache, begin)
+            with chip.scope(f"layer {layer}"):
+                x_BSD = block(chip, x_BSD, tables, cache, begin)
         self.cache.length += length
         if length > 1 and not every:
             batch, _, width = x_BSD.shape
             x_BSD = chip.slice(x_BSD, (0, length - 1, 0), (batch, length, width))
-        return self.head(chip, self.norm(chip, x_BSD))
+        with chip.scope("head"):
+            return self.head(chip, self.norm(chip, x_BSD))
 
     def _rotary(self, chip: MeshChip, max_length: int, is_local: bool) -> Rotary:
+        dtype = self.precision.activations
         tables = rotary_tables(self.config, max_length, is_local=is_local)
         return Rotary(
-            chip.tensor(tables.cos_SH, self.precision.activations, what="rotary cos"),
-            chip.tensor(tables.sin_SH, self.precision.activations, what="rotary sin"),
+            chip.tensor(tables.cos_SH, dtype, what="rotary cos"),
+            chip.tensor(tables.sin_SH, dtype, what="rotary sin"),
         )

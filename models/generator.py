@@ -105,6 +105,11 @@ class Generator:
             programs.load, str(self.folder), self.config, self.precision, compute, keep=True
         )
 
+    @property
+    def dtype(self) -> DType:
+        """The format of the activations."""
+        return self.precision.activations
+
     def generate(
         self,
         prompt_ids: Sequence[int],

@@ -35,8 +35,8 @@ class KvCache:
         """
         layers = tuple(
             LayerCache(
-                chip.empty(shape_BKLH, dtype, what="kv_cache"),
-                chip.empty(shape_BKLH, dtype, what="kv_cache"),
+                chip.zeros(shape_BKLH, dtype, what="kv_cache"),
+                chip.zeros(shape_BKLH, dtype, what="kv_cache"),
             )
             for _ in range(num_layers)
         )

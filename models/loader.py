@@ -54,17 +54,17 @@ class Source(Protocol):
 
 
 class Loader:
-    """Reads one chip's slices of the weights, each in the dtype asked for.
+    """Reads one chip's slices of the weights, each in the dtype asked for (None: the loader's).
 
     Every method takes names of weights (see shapes.py), and raises CorruptCheckpoint where the
     checkpoint has no such tensor, OutOfMemory (which names the tensor) where the chip's DRAM is
     full. On a planned chip nothing is read: the tensors have shapes only.
     """
 
-    def __init__(self, chip: MeshChip, source: Source) -> None:
-        self.chip, self.source = chip, source
+    def __init__(self, chip: MeshChip, source: Source, dtype: DType) -> None:
+        self.chip, self.source, self.dtype = chip, source, dtype
 
-    def whole(self, name: str, dtype: DType, offset: float = 0.0) -> Tensor:
+    def whole(self, name: str, dtype: DType | None = None, offset: float = 0.0) -> Tensor:
         """The whole tensor; every chip holds it. `offset` is added to its values."""
         if self.chip.plan:
             return self._planned(name, self.source.shape(name), dtype)
@@ -72,16 +72,20 @@ class Loader:
             return self._adopt(name, self.source.read_float32(name) + np.float32(offset), dtype)
         return self._adopt(name, self._read(name, 0, None, self._is_words(name)), dtype)
 
-    def rows(self, name: str, dtype: DType) -> Tensor:
+    def rows(self, name: str, dtype: DType | None = None) -> Tensor:
         """The chip's part of dim 0, padded to ceil(size / tp_size) rows."""
         return self._part(name, 0, dtype)
 
-    def cols(self, name: str, dtype: DType) -> Tensor:
+    def cols(self, name: str, dtype: DType | None = None) -> Tensor:
         """The chip's part of dim 1, padded to ceil(size / tp_size) columns."""
         return self._part(name, 1, dtype)
 
     def head_rows(
-        self, names: Sequence[str], heads: Sequence[Heads], head_dim: int, dtype: DType
+        self,
+        names: Sequence[str],
+        heads: Sequence[Heads],
+        head_dim: int,
+        dtype: DType | None = None,
     ) -> Tensor:
         """The rows of `heads[i]` of tensor `names[i]`, one tensor after the other.
 
@@ -96,7 +100,9 @@ class Loader:
             parts += self._heads(name, 0, wanted, head_dim, as_words)
         return self._adopt(names[0], np.concatenate(parts), dtype)
 
-    def head_cols(self, name: str, heads: Heads, head_dim: int, dtype: DType) -> Tensor:
+    def head_cols(
+        self, name: str, heads: Heads, head_dim: int, dtype: DType | None = None
+    ) -> Tensor:
         """The columns of the given heads of a weight [D, num_heads * head_dim]."""
         if self.chip.plan:
             shape = (self.source.shape(name)[0], len(heads) * head_dim)
@@ -106,7 +112,7 @@ class Loader:
         return self._adopt(name, columns, dtype)
 
     def stacked(self, names: Sequence[str], dim: int | None, dtype: DType) -> Tensor:
-        """Tensors of one shape as one of one dim more; `dim` is cut over the chips (None: whole)."""
+        """Tensors of one shape as one of one dim more; `dim` is cut over the chips, if given."""
         shape = list(self.source.shape(names[0]))
         tp_size = self.chip.num_chips
         part = None
@@ -122,7 +128,7 @@ class Loader:
             place[tuple(slice(size) for size in values.shape)] = values
         return self._adopt(names[0], out, dtype)
 
-    def _part(self, name: str, dim: int, dtype: DType) -> Tensor:
+    def _part(self, name: str, dim: int, dtype: DType | None) -> Tensor:
         shape, tp_size = list(self.source.shape(name)), self.chip.num_chips
         size, shape[dim] = shape[dim], width_of(shape[dim], tp_size)
         if self.chip.plan:
@@ -153,13 +159,14 @@ class Loader:
     def _is_words(self, name: str) -> bool:
         return self.source.dtype(name) == "BF16"
 
-    def _adopt(self, name: str, words: Words, dtype: DType) -> Tensor:
+    def _adopt(self, name: str, words: Words, dtype: DType | None) -> Tensor:
+        dtype = dtype or self.dtype
         if words.dtype == np.uint16 and dtype is not DType.BFLOAT16:
             words = decode(words, DType.BFLOAT16)
         return self.chip.tensor(words, dtype, what=name, copy=False)
 
-    def _planned(self, name: str, shape: tuple[int, ...], dtype: DType) -> Tensor:
-        return self.chip.empty(shape, dtype, what=name)
+    def _planned(self, name: str, shape: tuple[int, ...], dtype: DType | None) -> Tensor:
+        return self.chip.empty(shape, dtype or self.dtype, what=name)
 
 
 def _pad(words: Words, dim: int, size: int) -> Words:

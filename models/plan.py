@@ -5,7 +5,6 @@ replicas of a data-parallel plan do not talk to each other. No actors, no number
 time and memory only.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,19 +13,15 @@ from numpy.typing import NDArray
 
 from ..chip.record import OpRecord
 from ..chip.units import PS_PER_S
-from ..collectives.communicator import Communicator
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box
-from ..mesh.program import MeshChip
+from ..mesh.plan import plan_chip
 from .builder import DecoderBuilder
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import PlanError
-from .loader import Words
 from .precision import Precision
-from .shapes import Shapes, weight_shapes
-
-NO_LIMIT_S = math.inf
+from .shapes_only import ShapesOnly
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +84,6 @@ class Phase:
         return self.sim_ps / PS_PER_S
 
 
-class ShapesOnly:
-    """Weights that have shapes and no values: where a plan's loader takes them from."""
-
-    def __init__(self, config: DecoderConfig) -> None:
-        self._shapes: Shapes = weight_shapes(config)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a whole weight."""
-        return self._shapes[name]
-
-    def dtype(self, name: str) -> str:
-        """How it would be stored."""
-        return "BF16"
-
-    def read(self, name: str, rows: slice | None = None, cols: slice | None = None) -> Words:
-        """Nothing: a plan reads no weight."""
-        raise AssertionError(f"a plan reads {name}")
-
-    read_float32 = read
-
-
 class PlannedReplica:
     """One chip of a replica with its part of the model, in plan mode.
 
@@ -120,9 +94,7 @@ class PlannedReplica:
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         box = submesh(deployment.box, deployment.mesh)
-        self.chip = MeshChip.open(box.product, plan=True)
-        self.chip.box = box
-        self.chip.communicator = Communicator(box, 0, None, NO_LIMIT_S)
+        self.chip = plan_chip(box)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()
@@ -169,8 +141,7 @@ def fitting_mesh(box: Box, tp: int) -> tuple[int, int]:
 
 def _all_reduce_ps(box: Box) -> int:
     """Simulated time of an all_reduce of a decode step's size on all chips of a box."""
-    chip = MeshChip.open(box.product, plan=True)
-    chip.box, chip.communicator = box, Communicator(box, 0, None, NO_LIMIT_S)
+    chip = plan_chip(box)
     chip.all_reduce(chip.empty((1, 32, 8192)))
     return chip.clock.now_ps
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.compute_config import ComputeConfig
+from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
 from .builder import load_decoder
@@ -19,11 +20,23 @@ def load(
     chip: MeshChip,
     folder: str,
     config: DecoderConfig,
-    precision: Precision,
+    precision: Precision | DType | str,
     compute: ComputeConfig | None = None,
 ) -> Decoder:
     """Put the chip's part of the model on the chip; kept there for the other programs."""
     return load_decoder(chip, Path(folder), config, precision, compute)
+
+
+def load_and_prefill(
+    chip: MeshChip,
+    folder: str,
+    config: DecoderConfig,
+    precision: Precision | DType | str,
+    token_ids: list[int],
+    compute: ComputeConfig | None = None,
+) -> NDArray[np.float32] | None:
+    """`load`, then `all_logits`: what a comparison runs where no model is loaded."""
+    return all_logits(chip, load(chip, folder, config, precision, compute), token_ids)
 
 
 def step(

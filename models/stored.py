@@ -1,7 +1,8 @@
 """Where the weights of each family lie: under which name, and which rows of it.
 
-A checkpoint is asked in the words of Llama's (see shapes.py); this translates. Falcon and Phi-3 keep
-q, k and v in one tensor; Falcon head by head: the query heads of a kv head, its key, its value.
+A checkpoint is asked in the words of Llama's (see shapes.py); this translates. Falcon and Phi-3
+keep q, k and v in one tensor; Falcon head by head: the query heads of a kv head, its key, its
+value.
 """
 
 from collections.abc import Iterator

@@ -125,7 +125,7 @@ class Checkpoint:
         info = self.info(name)
         if info.dtype not in NUMPY_DTYPES:
             raise UnsupportedModel(f"{name} stored as {info.dtype}", tuple(NUMPY_DTYPES))
-        cuts = _cuts(name, info.shape, rows, cols)
+        cuts = cuts_of(name, info.shape, rows, cols)
         stored = memoryview(self._map(info))[info.offset : info.offset + info.num_bytes]
         whole = np.frombuffer(stored, NUMPY_DTYPES[info.dtype])
         part = np.require(whole.reshape(info.shape)[cuts], requirements=["C", "A"])
@@ -250,7 +250,7 @@ def _check_coverage(path: Path, tensors: dict[str, TensorInfo], start: int, size
         raise CorruptCheckpoint(path, f"{what}: expected {start} bytes, found {size} bytes")
 
 
-def _cuts(
+def cuts_of(
     name: str, shape: tuple[int, ...], rows: slice | None, cols: slice | None
 ) -> tuple[slice, ...]:
     cuts: list[slice] = []

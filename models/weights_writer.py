@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..chip.dtype import DType
+from ..chip.dtype import SAFETENSORS
 from ..chip.tensor import encode
 
-DTYPES = {"F32": DType.FLOAT32, "BF16": DType.BFLOAT16}
+DTYPES = {word: SAFETENSORS[word] for word in ("F32", "BF16")}
 
 
 def write_weights(

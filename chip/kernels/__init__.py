@@ -1,9 +1,9 @@
-"""The hot loops of a chip on numpy arrays: compiled (core.c), or else numpy (plain.py).
+"""The hot loops of a chip on numpy arrays: compiled (the .c files), or else numpy (plain.py).
 
 bfloat16 numbers are 16-bit words, uint16 arrays. Every array must be C-contiguous, and `out` has
-the right shape: the ops see to both. Conversions, folds, add, mul, lookup, rms_norm and rotary give
-the same bits either way. `linear` and `attention` sum in float32 in an order of their own: core.c's
-is fixed (see there), numpy's is BLAS's.
+the right shape: the ops see to both. Conversions, folds, add, mul, lookup, norms and rotaries give
+the same bits either way. `linear` and `attention` sum in float32 in an order of their own: the
+compiled one is fixed and the same on every instruction set (lanes.h), numpy's is BLAS's.
 """
 
 import warnings
@@ -33,14 +33,27 @@ except ImportError:
 
 Array = npt.NDArray[Any]
 
+
+def instruction_set() -> str:
+    """What the loops run on: "avx512bf16", "avx512", "avx2", "portable", or "numpy"."""
+    return str(_loops.isa()) if COMPILED else "numpy"
+
+
 widen = _loops.widen  # (words, out float32)
 round_words = _loops.round_words  # (float32, out words): to nearest even; NaN becomes 0x7FC0
 add = _loops.add  # (a, b, out): words; b repeats along the leading dims of a
 mul = _loops.mul  # (a, b, out)
 lookup = _loops.lookup  # (table of 65536 words, x, out)
 rms_norm = _loops.rms_norm  # (x, weight float32, out, eps)
-rotary = _loops.rotary  # (x, cosine float32, sine float32, out, positions, width)
+layer_norm = _loops.layer_norm  # (x, weight float32, bias float32, out, eps)
+softmax = _loops.softmax  # (x float32, out float32, n): each row of n
+rotary = _loops.rotary  # (x, cosine float32, sine float32, out, positions, width): i, i + width/2
+rotary_pairs = _loops.rotary_pairs  # the same for pairs 2i, 2i + 1
 linear = _loops.linear  # (x, weight, bias float32 or None, out, M, N, K): words or float32
+linear_block = (
+    _loops.linear_block
+)  # (x, weight uint8, bits, bias, out, M, N, K): plain.linear_block
+unpack_blocks = _loops.unpack_blocks  # (blocks uint8, out words, K, bits)
 
 
 def attention(

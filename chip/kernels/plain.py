@@ -1,9 +1,9 @@
-"""The loops of core.c in numpy: used where the extension is missing, and as its oracle in tests.
+"""The compiled loops in numpy: used where the extension is missing, and as its oracle in tests.
 
 bfloat16 numbers are 16-bit words (`Words`); every sum and product is float32. Conversions, folds,
-add, mul, rms_norm and rotary give the same bits as core.c: each float32 operation and its order are
-defined (see core.c). `linear` and `attention` use numpy's matrix product, whose order of summing is
-BLAS's own, so they agree with core.c to float32 rounding only.
+add, mul, the norms and rotaries give the same bits as the compiled loops: each float32 operation
+and its order are defined (see lanes.h). `linear` and `attention` use numpy's matrix product, whose
+order of summing is BLAS's own, and `softmax` numpy's exp, so they agree to float32 rounding only.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint16]
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 Array = npt.NDArray[Any]
 
 AttentionShape = tuple[int, int, int, int, int, int, int]  # B, N, K, S, L, H, start
 
 LANES = 16
+SHARE = 16  # elements of a block float under one exponent
 BLOCK_BYTES = 1 << 20  # float32 bytes of weights widened at a time
 
 
@@ -80,7 +82,7 @@ def rms_norm(x: Words, weight: Floats, out: Words, eps: float) -> None:
 
 
 def sum_in_lanes(rows: Floats) -> Floats:
-    """Sum each row [R, n] in core.c's order: lane i of 16 takes i, i+16, ...; then a tree."""
+    """Sum each row [R, n] in the compiled order: lane i of 16 takes i, i+16, ...; then a tree."""
     num_rows, length = rows.shape
     steps = -(-length // LANES)
     padded = np.zeros((num_rows, steps * LANES), np.float32)
@@ -91,6 +93,23 @@ def sum_in_lanes(rows: Floats) -> Floats:
     return np.ascontiguousarray(lanes[:, 0])
 
 
+def layer_norm(x: Words, weight: Floats, bias: Floats, out: Words, eps: float) -> None:
+    """Subtract each row's mean, divide by its deviation; then weight and bias; rounded once."""
+    with np.errstate(all="ignore"):
+        rows, length = _wide(x).reshape(x.size // weight.size, weight.size), np.float32(weight.size)
+        centred = rows - (sum_in_lanes(rows) / length)[:, None]
+        scale = np.float32(1) / np.sqrt(sum_in_lanes(centred * centred) / length + np.float32(eps))
+        round_words((centred * scale[:, None] * weight + bias).reshape(x.shape), out)
+
+
+def softmax(x: Floats, out: Floats, n: int) -> None:
+    """Softmax of each row of n."""
+    with np.errstate(all="ignore"):
+        rows = x.reshape(-1, n) if n else x.reshape(0, 1)
+        powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
+        out[...] = (powers / powers.sum(axis=-1, keepdims=True)).reshape(out.shape)
+
+
 def rotary(x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, width: int) -> None:
     """Rotate pairs (i, i + width/2) of x [..., positions, width]."""
     with np.errstate(all="ignore"):
@@ -99,6 +118,36 @@ def rotary(x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, w
         turned = np.concatenate((-wide[..., half:], wide[..., :half]), axis=-1)
         result = wide * cosine.reshape(positions, width) + turned * sine.reshape(positions, width)
         round_words(result.reshape(x.shape), out)
+
+
+def rotary_pairs(
+    x: Words, cosine: Floats, sine: Floats, out: Words, positions: int, width: int
+) -> None:
+    """Rotate pairs (2i, 2i + 1) of x [..., positions, width]."""
+    with np.errstate(all="ignore"):
+        wide = _wide(x).reshape(x.size // (positions * width), positions, width)
+        turned = np.empty_like(wide)
+        turned[..., 0::2], turned[..., 1::2] = -wide[..., 1::2], wide[..., 0::2]
+        result = wide * cosine.reshape(positions, width) + turned * sine.reshape(positions, width)
+        round_words(result.reshape(x.shape), out)
+
+
+def unpack_blocks(blocks: Bytes, out: Words, k: int, bits: int) -> None:
+    """Convert rows of block floats to words [rows, k] (k a multiple of 16; see `linear_block`)."""
+    rows = out.size // k
+    num_blocks = k // SHARE
+    packed = blocks.reshape(rows, -1)
+    exponents = packed[:, :num_blocks].astype(np.int32).repeat(SHARE, axis=1)
+    signed = packed[:, num_blocks:].astype(np.int32)
+    if bits == 4:
+        signed = np.stack((signed & 15, signed >> 4), axis=-1).reshape(rows, k) << 4
+        magnitudes, shift = signed >> 4 & 7, 2
+    else:
+        magnitudes, shift = signed & 127, 6
+    words = (magnitudes.astype(np.float32).view(np.uint32) >> 16).astype(np.int32)
+    words += (exponents - (127 + shift)) * 128
+    words[(magnitudes == 0) | (words < 128)] = 0  # zeros, and what would be denormals
+    out[...] = (words | (signed & 128) << 8).astype(np.uint16).reshape(out.shape)
 
 
 def linear(
@@ -120,6 +169,29 @@ def linear(
         else:
             result[np.isnan(result)] = np.float32(np.nan)
             out[...] = result.reshape(out.shape)
+
+
+def linear_block(
+    x: Array,
+    weight: Bytes,
+    bits: int,
+    bias: Floats | None,
+    out: Array,
+    m: int,
+    n: int,
+    k: int,
+) -> None:
+    """linear with weights of block floats (bits 8 or 4), uint8 [N, B + B * block_bytes].
+
+    B = ceil(K / 16): first the exponent bytes of a row (biased by 127, one for 16 elements), then
+    signed magnitudes. 8 bits: a byte each, magnitude / 64 * 2**(E - 127). 4 bits: two to a byte,
+    the even element low, magnitude / 4 * 2**(E - 127). The bits are those of the product with the
+    unpacked words; numbers below 2**-126 count as zero.
+    """
+    padded = -(-k // SHARE) * SHARE
+    words = np.empty((n, padded), np.uint16)
+    unpack_blocks(weight, words, padded, bits)
+    linear(x, words[:, :k], bias, out, m, n, k)
 
 
 def attention(

@@ -1,10 +1,11 @@
-"""Attention over a key-value cache.
+"""Attention over a key-value cache, and what all forms of attention share.
 
 Legend: B batch, N query heads, K key-value heads, S new positions, L positions the cache can hold,
 H head dim.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,72 +13,132 @@ from .. import kernels
 from ..cost import Work
 from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..kernels import plain
+from ..memory.circular import attention_buffers
+from ..memory.written import Touch
 from ..state import ChipState, Op, Plan
-from ..tensor import Array, Tensor, TensorSpec
-from .shared import fidelity_phases, num_tiles, require_float, require_rank
+from ..tensor import Array, Floats, Tensor, TensorSpec
+from .shared import (
+    fidelity_phases,
+    num_tiles,
+    quietly,
+    require_float,
+    require_rank,
+    require_tiles,
+    tile_bytes,
+    wide,
+)
+
+
+class Size(NamedTuple):
+    """The numbers that say how large an attention is (see the legend)."""
+
+    batch: int
+    heads: int
+    kv_heads: int
+    positions: int
+    width: int
+
+
+def attention_size(q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec) -> Size:
+    """The sizes of an attention whose inputs fit together.
+
+    Raises:
+        ShapeError, DTypeError, InvalidArgument: they do not, or are not floats in tiles.
+    """
+    require_rank(4, q=q_BNSH, k=k_BKLH, v=v_BKLH)
+    batch, heads, positions, width = q_BNSH.shape
+    size = Size(batch, heads, k_BKLH.shape[1], positions, width)
+    check_heads(q_BNSH, k_BKLH, v_BKLH, heads, batch)
+    return size
+
+
+def check_heads(q: TensorSpec, k: TensorSpec, v: TensorSpec, heads: int, users: int | None) -> None:
+    """Raise unless k and v [users,K,L,H] are alike and serve `heads` heads of q [...,H].
+
+    `users` None: k and v are blocks of a paged cache, any number of them.
+    """
+    require_float(q=q, k=k, v=v)
+    require_tiles(q=q, k=k, v=v)
+    if k is not v:
+        raise ShapeError(f"k {k} with v {v} (expected k and v alike)")
+    rows, width = k.shape[0] if users is None else users, q.shape[3]
+    if (k.shape[0], k.shape[3]) != (rows, width):
+        raise ShapeError(f"q {q.shape} with k {k.shape} (expected k [{rows}, K, L, {width}])")
+    if k.shape[1] < 1 or heads % k.shape[1]:
+        raise ShapeError(
+            f"{heads} query heads over {k.shape[1]} key-value heads (expected a multiple)"
+        )
+
+
+def causal_pairs(positions: int, start: int, window: int | None = None) -> int:
+    """(query, key) pairs of one head: query i sees the last `window` of keys 0 .. start+i."""
+    growing = positions if window is None else min(positions, max(0, window - start))
+    return (
+        growing * start
+        + growing * (growing + 1) // 2
+        + (positions - growing) * (0 if window is None else window)
+    )
 
 
 def _attention_rule(
     start: int, scale: float, q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec
 ) -> Plan:
     require_float(q=q_BNSH, k=k_BKLH, v=v_BKLH)
-    require_rank(4, q=q_BNSH, k=k_BKLH, v=v_BKLH)
-    batch, heads, positions, width = q_BNSH.shape
-    kv_heads, capacity = k_BKLH.shape[1:3]
-    if k_BKLH is not v_BKLH or k_BKLH.dtype is not q_BNSH.dtype:
+    if k_BKLH is not v_BKLH or k_BKLH.dtype.computed_as is not q_BNSH.dtype.computed_as:
         raise DTypeError(
-            f"q {q_BNSH}, k {k_BKLH}, v {v_BKLH} (expected k and v alike, and the dtype of q)"
+            f"q {q_BNSH}, k {k_BKLH}, v {v_BKLH} (expected k and v alike, and the dtype of q or "
+            "one that is computed alike)"
         )
-    if (k_BKLH.shape[0], k_BKLH.shape[3]) != (batch, width):
-        raise ShapeError(
-            f"q {q_BNSH.shape} with k {k_BKLH.shape} (expected k [{batch}, K, L, {width}])"
-        )
-    if kv_heads < 1 or heads % kv_heads:
-        raise ShapeError(
-            f"{heads} query heads over {kv_heads} key-value heads (expected a multiple)"
-        )
+    size = attention_size(q_BNSH, k_BKLH, v_BKLH)
+    batch, positions, capacity = size.batch, size.positions, k_BKLH.shape[2]
     if start < 0 or start + positions > capacity:
         raise InvalidArgument(
             f"positions {start} .. {start + positions - 1} (expected within 0 .. {capacity - 1}, "
             "which k and v hold)"
         )
-    return _attention_plan(start, q_BNSH, k_BKLH)
+    pairs = batch * causal_pairs(positions, start)
+    return attention_plan(q_BNSH, size, k_BKLH, (start + positions,) * batch, pairs, 0)
 
 
-def _attention_plan(start: int, q_BNSH: TensorSpec, k_BKLH: TensorSpec) -> Plan:
-    batch, heads, positions, width = q_BNSH.shape
-    kv_heads, seen = k_BKLH.shape[1], start + positions
-    pairs = (
-        batch * heads * (positions * start + positions * (positions + 1) // 2)
-    )  # (query, key) pairs not masked
-    cache_bytes = (
-        2 * batch * kv_heads * num_tiles(seen) * num_tiles(width) * 32 * 32 * k_BKLH.dtype.itemsize
-    )
-    seen_tiles = num_tiles(seen)
-    # in tiles: q.k^T and p.v over the part of the square below the diagonal
-    tile_pairs = -(
-        -batch
-        * heads
-        * num_tiles(positions)
-        * seen_tiles
-        * pairs
-        // max(1, batch * heads * positions * seen)
-    )
+def attention_plan(
+    q: TensorSpec, size: Size, cache: TensorSpec, lengths: tuple[int, ...], pairs: int, more: int
+) -> Plan:
+    """The plan of attention with an output as q.
+
+    Args:
+        lengths: the keys that each user's queries read, as many as users.
+        pairs: (query, key) pairs of one head over all users that are not masked.
+        more: bytes read beside q, keys and values (a mask, say).
+    """
+    tiles_seen = sum(num_tiles(length) for length in lengths)
+    # in tiles: q.k^T and p.v, over the part of the rectangle that is not masked
+    square = size.heads * num_tiles(size.positions) * tiles_seen
+    tile_pairs = -(-square * pairs // max(1, size.positions * sum(lengths)))
     work = Work(
         kind="matmul",
-        flops=4 * pairs * width,
-        bytes_read=q_BNSH.padded_bytes + cache_bytes,
-        bytes_written=q_BNSH.padded_bytes,
-        num_tile_ops=2 * tile_pairs * num_tiles(width),
-        num_parallel=batch * max(heads * num_tiles(positions), kv_heads * seen_tiles),
-        fidelity_phases=fidelity_phases(q_BNSH),
+        flops=4 * size.heads * pairs * size.width,
+        bytes_read=q.padded_bytes
+        + 2 * size.kv_heads * tiles_seen * num_tiles(size.width) * tile_bytes(cache)
+        + more,
+        bytes_written=q.padded_bytes,
+        num_tile_ops=2 * tile_pairs * num_tiles(size.width),
+        num_parallel=max(
+            len(lengths) * size.heads * num_tiles(size.positions), size.kv_heads * tiles_seen
+        ),
+        fidelity_phases=fidelity_phases(q),
     )
-    return Plan((q_BNSH,), work)
+    buffers = attention_buffers(
+        num_tiles(size.positions),
+        max((num_tiles(length) for length in lengths), default=0),
+        num_tiles(size.width),
+        tile_bytes(q),
+        tile_bytes(cache),
+    )
+    return Plan((q,), work, buffers)
 
 
-def _attention_values(
-    start: int, scale: float, q_BNSH: Array, k_BKLH: Array, v_BKLH: Array
-) -> Array:
+def attend(start: int, scale: float, q_BNSH: Array, k_BKLH: Array, v_BKLH: Array) -> Array:
+    """The values of `attention`; the arrays have one format."""
     batch, heads, positions, width = q_BNSH.shape
     shape = (batch, heads, k_BKLH.shape[1], positions, k_BKLH.shape[2], width, start)
     out = np.empty(q_BNSH.shape, q_BNSH.dtype)
@@ -88,7 +149,55 @@ def _attention_values(
     return out
 
 
-ATTENTION = Op("attention", _attention_rule, _attention_values)
+@quietly
+def mix(
+    scale: float,
+    q_NSH: Array,
+    k_KLH: Array,
+    v_KLH: Array,
+    bias: Floats | None = None,
+    sink_N: Floats | None = None,
+) -> Array:
+    """One user's attention in float32, of any formats, with all that ttnn can add to it.
+
+    Args:
+        bias: added to the scaled scores [N,S,L]; it may be of any shape that repeats to that.
+        sink_N: a score of each head (scaled as the others) that takes probability and gives none.
+    Returns: float32 [N,S,H]
+    """
+    heads, positions, width = q_NSH.shape
+    kv_heads, length = k_KLH.shape[:2]
+    group = heads // kv_heads
+    out = np.empty(q_NSH.shape, np.float32)
+    if bias is not None:
+        bias = np.broadcast_to(bias, (heads, positions, length))
+    for head in range(kv_heads):  # one at a time: the scores may be many
+        own = slice(head * group, (head + 1) * group)
+        products: Floats = wide(q_NSH[own]).reshape(-1, width) @ wide(k_KLH[head]).T
+        scores = products.reshape(group, positions, length) * np.float32(scale)
+        if bias is not None:
+            scores += bias[own]
+        top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
+        if sink_N is not None:
+            sink = (sink_N[own] * np.float32(scale))[:, None, None]
+            top = np.maximum(top, sink)
+        powers = np.exp(scores - top)
+        total = powers.sum(axis=-1, keepdims=True, dtype=np.float32)
+        if sink_N is not None:
+            total += np.exp(sink - top)
+        powers /= total
+        out[own] = (powers.reshape(-1, length) @ wide(v_KLH[head])).reshape(group, positions, width)
+    return out
+
+
+def _attention_touches(
+    start: int, scale: float, q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec
+) -> tuple[Touch, ...]:
+    seen = Touch((slice(None), slice(None), slice(0, start + q_BNSH.shape[2])))
+    return Touch(), seen, seen
+
+
+ATTENTION = Op("attention", _attention_rule, attend, touches=_attention_touches)
 
 
 def attention(
@@ -109,45 +218,11 @@ def attention(
         ShapeError, DTypeError: q, k and v do not fit.
         InvalidArgument: the positions lie beyond the cache.
     """
+    return chip.run(ATTENTION, (q, k, v), (start, scale_of(q, scale)))
+
+
+def scale_of(q: Tensor, scale: float | None) -> float:
+    """The scale given, or 1 / sqrt(H)."""
     if scale is None:
-        scale = 1 / math.sqrt(max(1, q.spec.shape[-1] if q.spec.shape else 1))
-    return chip.run(ATTENTION, (q, k, v), (start, scale))
-
-
-def _update_rule(start: int, cache_BKLH: TensorSpec, x_BKSH: TensorSpec) -> Plan:
-    require_rank(4, cache=cache_BKLH, x=x_BKSH)
-    batch, kv_heads, capacity, width = cache_BKLH.shape
-    if x_BKSH.shape[:2] != (batch, kv_heads) or x_BKSH.shape[3] != width:
-        raise ShapeError(
-            f"x {x_BKSH.shape} into cache {cache_BKLH.shape} "
-            f"(expected x [{batch}, {kv_heads}, S, {width}])"
-        )
-    if x_BKSH.dtype is not cache_BKLH.dtype:
-        raise DTypeError(f"x is {x_BKSH.dtype} (expected {cache_BKLH.dtype}, as the cache)")
-    positions = x_BKSH.shape[2]
-    if start < 0 or start + positions > capacity:
-        raise InvalidArgument(
-            f"positions {start} .. {start + positions - 1} (expected within 0 .. {capacity - 1}, "
-            "which the cache holds)"
-        )
-    work = Work(
-        "move", 0, x_BKSH.padded_bytes, x_BKSH.padded_bytes, x_BKSH.num_tiles, x_BKSH.num_tiles
-    )
-    return Plan((), work)
-
-
-def _update_values(start: int, cache_BKLH: Array, x_BKSH: Array) -> None:
-    cache_BKLH[:, :, start : start + x_BKSH.shape[2]] = x_BKSH
-
-
-UPDATE_CACHE = Op("update_cache", _update_rule, _update_values)
-
-
-def update_cache(chip: ChipState, cache: Tensor, x: Tensor, start: int) -> None:
-    """Write x [B,K,S,H] into positions start .. start+S-1 of a cache [B,K,L,H], in place.
-
-    Raises:
-        ShapeError, DTypeError: x does not fit the cache.
-        InvalidArgument: the positions lie beyond it.
-    """
-    chip.run_many(UPDATE_CACHE, (cache, x), (start,))
+        return 1 / math.sqrt(max(1, q.spec.shape[-1] if q.spec.shape else 1))
+    return scale

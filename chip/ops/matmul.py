@@ -14,13 +14,24 @@ import numpy as np
 
 from .. import kernels, special
 from ..accumulate import rounded, summed
-from ..compute_config import ComputeConfig
+from ..compute_config import ComputeConfig, Fidelity
+from ..conversion import COMPUTED
 from ..cost import Work
+from ..dtype import DType
 from ..errors import ShapeError
-from ..fidelity import operands
+from ..fidelity import operands, upper, whole
+from ..memory.circular import matmul_buffers
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Floats, Tensor, TensorSpec
-from .shared import like, num_tile_rows, num_tiles, quietly, require_float, wide
+from .shared import (
+    like,
+    num_tile_rows,
+    num_tiles,
+    quietly,
+    require_float,
+    tile_bytes,
+    wide,
+)
 
 Product = Callable[[Array, Array], Floats]  # float32 sums of whole rows by whole columns
 
@@ -53,7 +64,13 @@ def _product_plan(
         num_parallel=num_tile_rows(output) * num_tiles(output.shape[-1]),
         fidelity_phases=config.fidelity.phases,
     )
-    return Plan((output,), work)
+    buffers = matmul_buffers(
+        num_tile_rows(output),
+        num_tiles(length),
+        num_tiles(output.shape[-1]),
+        (tile_bytes(inputs[0]), tile_bytes(inputs[1]), tile_bytes(output)),
+    )
+    return Plan((output,), work, buffers)
 
 
 @quietly
@@ -145,6 +162,11 @@ def _linear_values(
     config: ComputeConfig, x: Array, weight: Array, bias: Array | None = None
 ) -> Array:
     wide_bias = None if bias is None else wide(bias)
+    if weight.dtype == np.uint8:
+        bits = _bits_of(weight, x.shape[-1])
+        if _reads_blocks(config, bits):
+            return _linear_blocks(config, x, weight, bits, wide_bias)
+        weight = _unpacked(weight, x.shape[-1], bits)
     pairs = operands(config.fidelity, x, weight) if config.is_one_sum else ()
     if len(pairs) == 1:
         out = np.empty((*x.shape[:-1], weight.shape[0]), x.dtype)
@@ -152,6 +174,38 @@ def _linear_values(
         return out
     sums = _modelled(config, x, weight.T, _linear_product, wide_bias)
     return rounded(sums, x, config.rounding)
+
+
+def _bits_of(weight: Array, length: int) -> int:
+    """Bits of an element of packed rows: 8 (bfp8_b), or else 4 (bfp4_b)."""
+    return 8 if weight.shape[1] == DType.BFP8_B.row_bytes(length) else 4
+
+
+def _reads_blocks(config: ComputeConfig, bits: int) -> bool:
+    """Whether packed weights are multiplied as they are: the fidelity leaves them whole."""
+    if not config.is_one_sum or config.fidelity is Fidelity.HIFI3:
+        return False
+    return config.fidelity is not Fidelity.LOFI or bits == 4
+
+
+def _linear_blocks(
+    config: ComputeConfig, x: Array, weight: Array, bits: int, bias: Floats | None
+) -> Array:
+    """The product with packed weights [N, bytes of a row]; only the activations are masked."""
+    cuts = config.fidelity in (Fidelity.LOFI, Fidelity.HIFI2)
+    rows = x if config.fidelity is Fidelity.EXACT else (upper if cuts else whole)(x, "b")
+    out = np.empty((*x.shape[:-1], len(weight)), x.dtype)
+    sizes = math.prod(x.shape[:-1]), len(weight), x.shape[-1]
+    kernels.linear_block(rows, weight, bits, bias, out, *sizes)
+    return out
+
+
+def _unpacked(weight: Array, length: int, bits: int) -> Array:
+    """Packed rows as bfloat16 words [N, K]."""
+    padded = -(-length // 16) * 16
+    words = np.empty((len(weight), padded), np.uint16)
+    kernels.unpack_blocks(weight, words, padded, bits)
+    return np.ascontiguousarray(words[:, :length])
 
 
 def _linear_product(x: Array, columns: Array) -> Floats:
@@ -165,7 +219,8 @@ def _multiply(x: Array, weight: Array, bias: Floats | None, out: Array) -> None:
     kernels.linear(x, weight, bias, out, math.prod(x.shape[:-1]), n, k)
 
 
-LINEAR = Op("linear", _linear_rule, _linear_values)
+PACKED = COMPUTED | {DType.BFP8_B, DType.BFP4_B}
+LINEAR = Op("linear", _linear_rule, _linear_values, native=(COMPUTED, PACKED, COMPUTED))
 
 
 def linear(
@@ -178,9 +233,10 @@ def linear(
     """Apply a linear layer: x [..., K] . weight [N, K]^T + bias [N] -> [..., N], in x's dtype.
 
     The weight lies as in a checkpoint, a row per output; bfloat16 weights stay 16-bit words in
-    memory. With the compiled core the order of the float32 sums is fixed: a row gives the same bits
-    alone or among others, on any machine. The numpy fallback sums in BLAS's order, so the two agree
-    to float32 rounding. The bias is added to the float32 sum.
+    memory, bfp8_b and bfp4_b weights stay packed. With the compiled core the order of the float32
+    sums is fixed: a row gives the same bits alone or among others, on any machine. The numpy
+    fallback sums in BLAS's order, so the two agree to float32 rounding. The bias is added to the
+    float32 sum.
 
     Args:
         compute: as of `matmul`.

@@ -1,16 +1,18 @@
-"""Ops that move data and change no value: reshape, permute, slice, concat; and typecast."""
+"""Ops that give elements another shape or order; and typecast."""
 
-import builtins
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from ..conversion import EVERY
 from ..dtype import DType
-from ..errors import DTypeError, ShapeError
+from ..errors import ShapeError
+from ..formats.codec import decode, pack, saturate
+from ..formats.rounding import Rounding
 from ..state import ChipState, Op, Plan
-from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec, encode
-from .shared import WORDS, elementwise_plan, like, move_plan, normal_dim, wide
+from ..tensor import TILE, Array, Layout, Shape, Tensor, TensorSpec
+from .shared import elementwise_plan, like, move_plan, normal_dim
 
 
 def _reshape_rule(shape: Shape, x: TensorSpec) -> Plan:
@@ -27,9 +29,9 @@ RESHAPE = Op("reshape", _reshape_rule, _reshape_values, any_dtype=True)
 def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
     """Give the same elements, in row order, another shape; one dim may be -1.
 
-    Where no element changes its place in memory (row-major, or tiles whose last two dims stay, or
-    stay whole tiles) this is a view: no time, no DRAM, the same storage, as in ttnn. Else the chip
-    moves data.
+    Where no element changes its page (the last dim stays; and in tiles the one before it stays, or
+    stays whole tiles; no shards) this is a view: no time, no memory, the same storage, as in ttnn.
+    Else the chip moves data.
 
     Raises:
         ShapeError: the number of elements would change.
@@ -37,8 +39,9 @@ def reshape(chip: ChipState, x: Tensor, shape: Sequence[int]) -> Tensor:
     whole = _whole_shape(chip, tuple(shape), x.shape)
     if not _is_view(x.spec, whole):
         return chip.run(RESHAPE, (x,), (whole,))
-    storage = None if x.storage is None else x.storage.reshape(whole)
-    return Tensor(like(x.spec, whole), storage, x.allocation)
+    view = like(x.spec, whole)
+    storage = None if x.storage is None else x.storage.reshape(view.storage_shape)
+    return Tensor(view, storage, x.allocation)
 
 
 def _whole_shape(chip: ChipState, shape: Shape, old: Shape) -> Shape:
@@ -53,10 +56,52 @@ def _whole_shape(chip: ChipState, shape: Shape, old: Shape) -> Shape:
 
 
 def _is_view(x: TensorSpec, shape: Shape) -> bool:
-    if x.layout is Layout.ROW_MAJOR:
-        return True
+    if x.memory.is_sharded:
+        return False
     (old_rows, old_columns), (rows, columns) = (1, 1, *x.shape)[-2:], (1, 1, *shape)[-2:]
+    if x.layout is Layout.ROW_MAJOR:  # a row is a page
+        return old_columns == columns
     return old_columns == columns and (old_rows == rows or not (old_rows % TILE or rows % TILE))
+
+
+def squeeze(chip: ChipState, x: Tensor, dim: int | None = None) -> Tensor:
+    """Leave out a dim of 1, or all of them; a dim that is not 1 stays, as in ttnn. See `reshape`.
+
+    Raises:
+        ShapeError: x has no such dim.
+    """
+    left_out = range(len(x.shape)) if dim is None else (checked_dim(chip, "squeeze", dim, x.shape),)
+    shape = [size for index, size in enumerate(x.shape) if size != 1 or index not in left_out]
+    return reshape(chip, x, shape)
+
+
+def unsqueeze(chip: ChipState, x: Tensor, dim: int) -> Tensor:
+    """Put in a dim of 1, which becomes dim `dim` of the result. See `reshape`.
+
+    Raises:
+        ShapeError: the result has no such dim.
+    """
+    place = checked_dim(chip, "unsqueeze", dim, (*x.shape, 1))
+    return reshape(chip, x, (*x.shape[:place], 1, *x.shape[place:]))
+
+
+def unsqueeze_to_4d(chip: ChipState, x: Tensor) -> Tensor:
+    """Put dims of 1 before the first until there are four. See `reshape`.
+
+    Raises:
+        ShapeError: x has more than four dims.
+    """
+    if len(x.shape) > 4:
+        raise ShapeError(f"x {x.shape} (expected 4 dims or fewer)", "unsqueeze_to_4d", chip.rank)
+    return reshape(chip, x, (1,) * (4 - len(x.shape)) + x.shape)
+
+
+def checked_dim(chip: ChipState, op: str, dim: int, shape: Shape) -> int:
+    """`normal_dim` for a method that is no op by itself: errors name it and the chip."""
+    try:
+        return normal_dim(dim, shape)
+    except ShapeError as error:
+        raise error.at(op, chip.rank) from None
 
 
 def _permute_rule(dims: tuple[int, ...], x: TensorSpec) -> Plan:
@@ -83,98 +128,53 @@ def permute(chip: ChipState, x: Tensor, dims: Sequence[int]) -> Tensor:
     return chip.run(PERMUTE, (x,), (tuple(dims),))
 
 
-def _slice_rule(starts: tuple[int, ...], stops: tuple[int, ...], x: TensorSpec) -> Plan:
-    good = len(starts) == len(stops) == len(x.shape) and all(
-        0 <= start <= stop <= dim for start, stop, dim in zip(starts, stops, x.shape, strict=True)
-    )
-    if not good:
-        raise ShapeError(
-            f"{starts} .. {stops} of {x.shape} (expected 0 <= start <= stop <= dim for each dim)"
-        )
-    output = like(x, tuple(stop - start for start, stop in zip(starts, stops, strict=True)))
-    return move_plan(output, output.padded_bytes)
-
-
-def _slice_values(starts: tuple[int, ...], stops: tuple[int, ...], x: Array) -> Array:
-    return x[tuple(map(builtins.slice, starts, stops))].copy()
-
-
-SLICE = Op("slice", _slice_rule, _slice_values, any_dtype=True)
-
-
-def slice(chip: ChipState, x: Tensor, starts: Sequence[int], stops: Sequence[int]) -> Tensor:
-    """Cut out elements starts[i] .. stops[i] - 1 of each dim i, as a new tensor.
+def transpose(chip: ChipState, x: Tensor, dim1: int, dim2: int) -> Tensor:
+    """Swap two dims.
 
     Raises:
-        ShapeError: a bound lies outside its dim, or one is missing.
+        ShapeError: x has no such dim.
     """
-    return chip.run(SLICE, (x,), (tuple(starts), tuple(stops)))
+    first, second = (checked_dim(chip, "transpose", dim, x.shape) for dim in (dim1, dim2))
+    dims = list(range(len(x.shape)))
+    dims[first], dims[second] = second, first
+    return permute(chip, x, dims)
 
 
-def _concat_rule(dim: int, *parts: TensorSpec) -> Plan:
-    if not parts:
-        raise ShapeError("concat needs one tensor or more, not 0")
-    first = parts[0]
-    dim = normal_dim(dim, first.shape)
-    for part in parts[1:]:
-        if part.dtype is not first.dtype:
-            raise DTypeError(f"{part.dtype} with {first.dtype} (expected one dtype)")
-        if len(part.shape) != len(first.shape) or _without(part.shape, dim) != _without(
-            first.shape, dim
-        ):
-            raise ShapeError(f"{part.shape} with {first.shape}: all dims but {dim} must be equal")
-    length = sum(part.shape[dim] for part in parts)
-    output = like(first, (*first.shape[:dim], length, *first.shape[dim + 1 :]))
-    return move_plan(output, sum(part.padded_bytes for part in parts))
-
-
-def _without(shape: Shape, dim: int) -> Shape:
-    return shape[:dim] + shape[dim + 1 :]
-
-
-def _concat_values(dim: int, *parts: Array) -> Array:
-    return np.concatenate(parts, axis=dim)
-
-
-CONCAT = Op("concat", _concat_rule, _concat_values, any_dtype=True)
-
-
-def concat(chip: ChipState, tensors: Sequence[Tensor], dim: int) -> Tensor:
-    """Join tensors end to end along a dim.
-
-    Raises:
-        ShapeError: another dim differs.
-        DTypeError: the number formats differ.
-    """
-    return chip.run(CONCAT, tuple(tensors), (dim,))
-
-
-def _typecast_rule(dtype: DType, x: TensorSpec) -> Plan:
+def _typecast_rule(
+    source: DType, shape: Shape, dtype: DType, rounding: Rounding, x: TensorSpec
+) -> Plan:
     return elementwise_plan(like(x, x.shape, dtype), (x,), "move", flops=0)
 
 
-def _typecast_values(dtype: DType, x: Array) -> Array:
-    is_words = x.dtype == WORDS
-    if x.dtype == dtype.numpy:
+def _typecast_values(
+    source: DType, shape: Shape, dtype: DType, rounding: Rounding, x: Array
+) -> Array:
+    if source is dtype:
         return x.copy()
-    if not is_words and x.dtype.kind != "f":
-        return encode(x.astype(np.float32), dtype) if dtype.is_float else x.astype(dtype.numpy)
-    values = wide(x) if is_words else x.astype(np.float32)
+    values = decode(x, source, shape)
     if dtype.is_float:
-        return encode(values, dtype)
-    bounds = np.iinfo(dtype.numpy)
-    whole = np.nan_to_num(values.astype(np.float64), nan=0.0)
-    return np.clip(np.trunc(whole), bounds.min, bounds.max).astype(dtype.numpy)
+        return pack(values.astype(np.float32, copy=False), dtype, rounding)
+    return saturate(values, dtype) if source.is_float else values.astype(dtype.numpy)
 
 
-TYPECAST = Op("typecast", _typecast_rule, _typecast_values, any_dtype=True)
+TYPECAST = Op("typecast", _typecast_rule, _typecast_values, native=EVERY)
 
 
-def typecast(chip: ChipState, x: Tensor, dtype: DType | str) -> Tensor:
+def typecast(
+    chip: ChipState,
+    x: Tensor,
+    dtype: DType | str,
+    rounding: Rounding | str = Rounding.NEAREST_EVEN,
+) -> Tensor:
     """Convert to another number format.
 
-    Float to bfloat16 rounds to nearest even. Float to integer truncates and stops at the ends of
-    the range; NaN gives 0. Integer to float goes by way of float32, rounded to nearest even; int32
-    to uint32 keeps the bits.
+    Float to float goes by way of float32, exact, and is rounded once: to nearest even, or as the
+    chip's packer does it ("packer"). Float to integer truncates and stops at the ends of the range;
+    NaN gives 0. Integer to float goes by way of float32, rounded to nearest even. Integer to
+    integer keeps the low bits.
+
+    Raises:
+        InvalidArgument: there is no such rounding, or a row-major tensor is to be a block float.
     """
-    return chip.run(TYPECAST, (x,), (DType.parse(dtype),))
+    params = (x.dtype, x.shape, DType.parse(dtype), Rounding.parse(rounding))
+    return chip.run(TYPECAST, (x,), params)

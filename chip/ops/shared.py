@@ -8,9 +8,9 @@ import numpy as np
 from .. import kernels
 from ..cost import Work, WorkKind
 from ..dtype import DType
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..state import Plan
-from ..tensor import TILE, Array, Floats, Shape, TensorSpec, tensor_spec
+from ..tensor import TILE, Array, Floats, Layout, Shape, TensorSpec, tensor_spec
 
 WORDS = np.uint16  # how bfloat16 is stored
 
@@ -33,6 +33,11 @@ def narrow(result: Floats, like: Array) -> Array:
     return out
 
 
+def computes_in_words(dtype: DType) -> bool:
+    """Whether ops hold the numbers of a float format as bfloat16 words, or else as float32."""
+    return dtype.computed_as is DType.BFLOAT16
+
+
 def require_float(**specs: TensorSpec) -> None:
     """Raise DTypeError unless every input named holds floats."""
     for name, spec in specs.items():
@@ -47,24 +52,46 @@ def require_rank(rank: int, **specs: TensorSpec) -> None:
             raise ShapeError(f"{name} has shape {spec.shape} (expected {rank} dims)")
 
 
+def require_integers(**specs: TensorSpec) -> None:
+    """Raise DTypeError unless every input named holds integers."""
+    for name, spec in specs.items():
+        if spec.dtype.is_float:
+            raise DTypeError(f"{name} is {spec.dtype} (expected int32 or uint32)")
+
+
+def require_tiles(**specs: TensorSpec) -> None:
+    """Raise InvalidArgument unless every input named lies in tiles."""
+    for name, spec in specs.items():
+        if spec.layout is not Layout.TILE:
+            raise InvalidArgument(f"{name} is {spec.layout.value} (expected tiles: see to_layout)")
+
+
 def normal_dim(dim: int, shape: Shape) -> int:
     """The dim counted from the front: -1 is the last.
 
     Raises:
         ShapeError: the shape has no such dim.
     """
-    if not -len(shape) <= dim < len(shape):
+    if not shape:
+        raise ShapeError(f"dim (={dim}) of shape (), which has none")
+    least, most = -len(shape), len(shape) - 1
+    if not least <= dim <= most:
         raise ShapeError(
-            f"dim (={dim}) must be within {-len(shape)} .. {len(shape) - 1} for shape {shape}"
+            f"dim (={dim}) must be within {least} .. {most} for shape {shape} "
+            f"(nearest: {min(max(dim, least), most)})"
         )
     return dim % len(shape)
 
 
-def like(spec: TensorSpec, shape: Shape, dtype: DType | None = None) -> TensorSpec:
-    """Another shape (and number format) in the layout and memory of `spec`."""
-    if dtype is None or dtype.is_float == spec.dtype.is_float:
-        return tensor_spec(shape, dtype or spec.dtype, spec.layout, spec.memory)
-    return tensor_spec(shape, dtype, None, spec.memory)
+def like(
+    spec: TensorSpec, shape: Shape, dtype: DType | None = None, layout: Layout | None = None
+) -> TensorSpec:
+    """Another shape (number format, layout) in what else `spec` says.
+
+    Shards stay where the shape stays; another shape is interleaved over the same memory.
+    """
+    memory = spec.memory_for(shape)
+    return tensor_spec(shape, dtype or spec.dtype, layout or spec.layout, memory)
 
 
 def elementwise_plan(
@@ -96,6 +123,15 @@ def move_plan(output: TensorSpec, bytes_read: int) -> Plan:
 def num_tiles(length: int) -> int:
     """Tiles along a dim."""
     return -(-length // TILE)
+
+
+def tile_bytes(spec: TensorSpec) -> int:
+    """Bytes of a tile of the tensor's number format."""
+    return (
+        spec.padded_bytes // spec.num_tiles
+        if spec.layout is Layout.TILE and spec.num_tiles
+        else TILE * TILE * spec.dtype.itemsize
+    )
 
 
 def num_tile_rows(spec: TensorSpec) -> int:

@@ -64,12 +64,19 @@ class Attention:
         k_BKSH = chip.rotary_embedding(k_BKSH, rotary.cos_SH, rotary.sin_SH)
         chip.update_cache(cache.k_BKLH, k_BKSH, start)
         chip.update_cache(cache.v_BKLH, v_BKSH, start)
-        mixed_BNSH = chip.attention(
-            q_BNSH, cache.k_BKLH, cache.v_BKLH, start, self.scale, self.window, self.sinks
-        )
+        mixed_BNSH = self._mix(chip, q_BNSH, cache, start)
         mixed = chip.concat_heads(mixed_BNSH)
         out = chip.linear(mixed, self.output_weight, self.output_bias, self.compute)
         return chip.all_reduce(out)
+
+    def _mix(self, chip: MeshChip, q_BNSH: Tensor, cache: LayerCache, start: int) -> Tensor:
+        """The values that each query attends to."""
+        k_BKLH, v_BKLH = cache.k_BKLH, cache.v_BKLH
+        if self.window is None and self.sinks is None:
+            return chip.attention(q_BNSH, k_BKLH, v_BKLH, start, self.scale)
+        return chip.windowed_attention(
+            q_BNSH, k_BKLH, v_BKLH, start, self.scale, self.window, self.sinks
+        )
 
     def _norm_all(self, chip: MeshChip, qkv: Tensor) -> Tensor:
         """q and k normalised over all heads of all chips; v as it is."""

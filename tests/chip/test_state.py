@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,9 +15,9 @@ from meshtwin.chip.errors import (
     ShapeError,
     UnknownProduct,
 )
-from meshtwin.chip.memory import DramLedger
-from meshtwin.chip.state import Op, Plan
-from meshtwin.chip.tensor import Array, TensorSpec
+from meshtwin.chip.spec import load_product
+from meshtwin.chip.state import Op, Params, Plan
+from meshtwin.chip.tensor import Array, Tensor, TensorSpec
 
 calls: list[tuple[int, ...]] = []
 
@@ -59,25 +60,28 @@ def test_dram_is_freed_when_a_tensor_dies() -> None:
     x = chip.tensor(np.zeros((32, 32)))
     y = chip.add(x, x)
     view = chip.reshape(y, (1, 32, 32))
-    assert chip.dram.used_bytes == 2 * 4096
-    assert list(chip.dram.holders()) == [("add", 4096), ("tensor", 4096)]
+    tile = 8 * 4096  # one page, and its room in each of the 8 banks
+    assert chip.dram.used_bytes == 2 * tile
+    assert list(chip.dram.holders()) == [("add", tile), ("tensor", tile)]
     del y
     gc.collect()
-    assert chip.dram.used_bytes == 2 * 4096  # the view still holds it
+    assert chip.dram.used_bytes == 2 * tile  # the view still holds it
     del view, x
     gc.collect()
     assert chip.dram.used_bytes == 0
-    assert chip.dram.peak_bytes == 2 * 4096
+    assert chip.dram.peak_bytes == 2 * tile
 
 
 def test_an_op_without_room_for_its_result_says_so_and_changes_nothing() -> None:
-    chip = Chip.open("p150", rank=5)
-    chip.dram = DramLedger(3 * 4096, chip=5)
+    chip = Chip(replace(load_product("p150"), dram_bank_bytes=64 + 2 * 4096), rank=5)
     x = chip.tensor(np.zeros((32, 32)), what="weights")
     y = chip.add(x, x)
     now, used = chip.clock.now_ps, chip.dram.used_bytes
-    text = r"chip 5: DRAM has no room for 'concat': it needs 8.00 KiB, and 4.00 KiB of 12.00 KiB"
-    with pytest.raises(OutOfMemory, match=text + " are free. Held by: add 4.00 KiB, weights"):
+    text = (
+        "chip 5: DRAM has no room for 'concat': it needs 32.00 KiB, 4.00 KiB in each of 8 banks, "
+        "where 0 B of 8.00 KiB are free. Held by: add 32.00 KiB, weights 32.00 KiB"
+    )
+    with pytest.raises(OutOfMemory, match=text):
         chip.concat([x, y], 0)
     gc.collect()
     assert (chip.clock.now_ps, chip.dram.used_bytes) == (now, used)
@@ -137,7 +141,7 @@ def test_plan_mode_holds_models_larger_than_this_machine() -> None:
     chip = Chip.open("p300c", plan=True)
     held = [chip.empty((1 << 15, 1 << 15), what=f"layer {i}") for i in range(15)]
     assert len(held) * (2 << 30) == chip.dram.used_bytes
-    with pytest.raises(OutOfMemory, match=r"'one more': it needs 2.00 GiB, and 1.88 GiB of 31.88"):
+    with pytest.raises(OutOfMemory, match=r"'one more': it needs 2.00 GiB, 256.00 MiB in each"):
         chip.empty((1 << 15, 1 << 15), what="one more")
 
 
@@ -179,3 +183,44 @@ def test_a_tensor_beyond_dram_is_refused_before_the_host_is_asked_for_the_memory
     with pytest.raises(OutOfMemory, match="'cache'"):
         chip.empty((1 << 40,), what="cache")
     assert chip.dram.used_bytes == 0
+
+
+class Noting:
+    """A watcher that notes what it is told."""
+
+    def __init__(self, chip: Chip) -> None:
+        self.chip = chip
+        self.seen: list[tuple[str, int, int, list[str]]] = []
+
+    def ran(
+        self, op: Op, inputs: tuple[Tensor, ...], params: Params, outputs: tuple[Tensor, ...]
+    ) -> None:
+        self.seen.append((op.name, len(inputs), len(outputs), list(self.chip.labels)))
+
+    def communicated(self, request: object, x: Tensor, result: Tensor | None) -> None:
+        raise AssertionError("a chip alone has no collectives")
+
+
+def test_a_watcher_sees_every_op_with_its_scopes() -> None:
+    chip = Chip.open("p300c")
+    x, cache = chip.tensor(np.ones((1, 1, 2, 32))), chip.empty((1, 1, 8, 32), "float32")
+    watcher = chip.watcher = Noting(chip)
+    with chip.scope("layer 7"):
+        chip.add(x, x)
+        with chip.scope("mlp"):
+            chip.topk(x, 2)
+    chip.update_cache(cache, x, 0)
+    chip.watcher = None
+    chip.add(x, x)
+    assert watcher.seen == [
+        ("add", 2, 1, ["layer 7"]),
+        ("topk", 1, 2, ["layer 7", "mlp"]),
+        ("update_cache", 2, 0, []),
+    ]
+
+
+def test_a_scope_ends_when_an_op_raises() -> None:
+    chip = Chip.open("p300c")
+    with pytest.raises(ShapeError), chip.scope("outer"):
+        chip.add(chip.tensor(np.ones(3)), chip.tensor(np.ones(4)))
+    assert chip.labels == []

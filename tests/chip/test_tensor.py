@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError, InvalidArgument
-from meshtwin.chip.tensor import Layout, Memory, Tensor, decode, encode, tensor_spec
+from meshtwin.chip.memory.config import MemoryConfig
+from meshtwin.chip.tensor import Layout, Tensor, decode, encode, tensor_spec
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -94,7 +95,7 @@ def test_tiles_pad_the_last_two_dims(shape: tuple[int, ...], padded: int) -> Non
 
 def test_equal_specs_are_one_object_also_after_pickling() -> None:
     spec = tensor_spec((2, 3), DType.INT32)
-    assert spec is tensor_spec((2, 3), DType.INT32, Layout.ROW_MAJOR, Memory.DRAM)
+    assert spec is tensor_spec((2, 3), DType.INT32, Layout.ROW_MAJOR, MemoryConfig.DRAM)
     assert pickle.loads(pickle.dumps(spec)) is spec
     with pytest.raises(InvalidArgument, match="no negative dim"):
         tensor_spec((2, -3), DType.INT32)
@@ -110,9 +111,9 @@ def test_a_pickled_tensor_keeps_its_values_and_leaves_its_dram_behind() -> None:
 
 
 def test_a_tensor_tells_its_shape_format_and_place() -> None:
-    tensor = Tensor(tensor_spec((2, 3), DType.FLOAT32, memory=Memory.L1), None, None)
+    tensor = Tensor(tensor_spec((2, 3), DType.FLOAT32, memory=MemoryConfig.L1), None, None)
     assert (tensor.shape, tensor.dtype, tensor.layout) == ((2, 3), DType.FLOAT32, Layout.TILE)
-    assert (tensor.memory, tensor.nbytes, tensor.padded_bytes) == (Memory.L1, 24, 4096)
+    assert (tensor.memory, tensor.nbytes, tensor.padded_bytes) == (MemoryConfig.L1, 24, 4096)
     assert repr(tensor) == "Tensor(float32[2, 3], tile, plan)"
 
 

@@ -67,7 +67,8 @@ def test_quantised_biased_tied_models_convert(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "tiny.gguf", config, kind=Q8_0)
     folder = convert_gguf(path, tmp_path / "made", "float32")
     read = read_config(check_folder(folder))
-    assert (read.attention_bias, read.mlp_bias, read.tie_word_embeddings) == (True, True, True)
+    assert (read.qkv_bias, read.output_bias, read.mlp_bias) == (True, True, True)
+    assert read.tie_word_embeddings
     checkpoint = Checkpoint(folder)
     for name, array in random_weights(config).items():
         step = np.abs(array).max() / 127 if array.ndim == 2 else 0

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
-from meshtwin.chip.errors import OutOfMemory, ShapeError
+from meshtwin.chip.errors import OutOfMemory, ShapeError, UninitializedRead
 from meshtwin.chip.spec import Constant
 from meshtwin.collectives.errors import CollectiveMismatch, CollectiveTimeout
 from meshtwin.fabric.errors import FabricHang, UnknownBox
@@ -420,6 +420,14 @@ def test_an_ops_error_names_chip_and_op(quietbox2_mesh: MeshDevice, ones: MeshTe
     lives_on(quietbox2_mesh, ones)
 
 
+def test_a_checked_mesh_finds_reads_of_what_nobody_wrote_and_tells_its_memory() -> None:
+    with open_mesh("p150", checked=True) as mesh:
+        with pytest.raises(UninitializedRead, match=r"chip 0, silu: reads 4 elements of 'scratch'"):
+            mesh.run(lambda chip: chip.silu(chip.empty((2, 2), what="scratch")))
+        (report,) = mesh.run(lambda chip: chip.memory_report())
+        assert (report.product, report.dram.used_bytes) == ("p150", 0)
+
+
 def test_a_full_chip_says_who_holds_its_dram(quietbox2_mesh: MeshDevice, ones: MeshTensor) -> None:
     with pytest.raises(OutOfMemory, match=r"no room for 'cache'.*free"):
         quietbox2_mesh.run(lambda chip: chip.empty((1 << 40,), what="cache"))
@@ -588,7 +596,10 @@ def test_an_array_that_does_not_fit_leaves_nothing_on_the_chips(
     gc.collect()
     before = used()
     hog = quietbox2_mesh.run(
-        lambda chip: chip.rank == 2 and chip.dram.allocate(chip.dram.free_bytes - 4096, "hog"),
+        lambda chip: (
+            chip.rank == 2
+            and chip.dram.allocate(chip.dram.free_bytes // chip.dram.num_banks - 4096, "hog")
+        ),
         keep=True,
     )
     with pytest.raises(OutOfMemory) as caught:

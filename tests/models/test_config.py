@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from meshtwin.models.config import DecoderConfig, RopeScaling
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.errors import CheckpointNotFound, CorruptCheckpoint, UnsupportedModel
 from meshtwin.models.hugging_face import read_config, translate
+from meshtwin.models.rope_scaling import Llama3Scaling
 
 from .tiny import hf_config, tiny_config
 
@@ -39,7 +40,7 @@ def write(folder: Path, config: object, generation: object = None) -> Path:
         tiny_config(),
         tiny_config(head_dim=16, tie_word_embeddings=True, attention_bias=True, mlp_bias=True),
         tiny_config(num_kv_heads=4, rope_theta=5e5, eos_token_ids=(2, 5), bos_token_ids=(1,)),
-        tiny_config(rope_scaling=RopeScaling(8.0, 1.0, 4.0, 32), dtype="bfloat16"),
+        tiny_config(rope_scaling=Llama3Scaling(8.0, 1.0, 4.0, 32), dtype="bfloat16"),
     ],
 )
 def test_a_config_written_for_transformers_is_read_back(
@@ -62,7 +63,7 @@ def test_rope_parameters_of_transformers_5_are_read() -> None:
     )
     config = translate(fields)
     assert config.rope_theta == 5e5
-    assert config.rope_scaling == RopeScaling(8.0, 1.0, 4.0, 8192)
+    assert config.rope_scaling == Llama3Scaling(8.0, 1.0, 4.0, 8192)
     assert config.dtype == "bfloat16"
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from meshtwin.chip.dtype import DType
 from meshtwin.models import programs
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import DecoderConfig, RopeScaling
+from meshtwin.models.config import DecoderConfig
+from meshtwin.models.rope_scaling import Llama3Scaling
 from meshtwin.models.sampling import Sampling
 
 from .reference import ReferenceLlama
@@ -18,7 +19,7 @@ from .sharded import Array, Model, Program, broad, same_on_all
 from .strategies import mesh_sizes
 from .tiny import tiny_config
 
-SCALING = RopeScaling(8.0, 1.0, 4.0, 16)
+SCALING = Llama3Scaling(8.0, 1.0, 4.0, 16)
 VARIANTS: dict[str, dict[str, Any]] = {
     "untied": {},
     "tied": {"tie_word_embeddings": True},
@@ -136,7 +137,7 @@ def test_a_new_sequence_frees_the_old_cache() -> None:
     def program(builder: DecoderBuilder) -> tuple[list[int], list[list[int]]]:
         chip, decoder = builder.chip, builder.decoder()
         used, tokens = [], []
-        for length in (40, 9, 9):
+        for length in (600, 9, 9):
             tokens.append([programs.step(chip, decoder, IDS[:8], Sampling(), length)])
             used.append(chip.dram.used_bytes)
         return used, tokens

@@ -27,6 +27,9 @@ SIZES: dict[str, Any] = {
 
 def tiny_config(**changes: Any) -> DecoderConfig:
     """A Llama of two narrow layers."""
+    if "attention_bias" in changes:  # the word of config.json for both
+        has_bias = changes.pop("attention_bias")
+        changes |= {"qkv_bias": has_bias, "output_bias": has_bias}
     return DecoderConfig(**{**SIZES, **changes})
 
 
@@ -60,7 +63,7 @@ def hf_config(config: DecoderConfig) -> dict[str, Any]:
         "rope_scaling": config.rope_scaling
         and {"rope_type": "llama3"} | asdict(config.rope_scaling),
         "tie_word_embeddings": config.tie_word_embeddings,
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.qkv_bias,
         "mlp_bias": config.mlp_bias,
         "bos_token_id": list(config.bos_token_ids) or None,
         "eos_token_id": list(config.eos_token_ids) or None,

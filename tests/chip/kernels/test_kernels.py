@@ -1,9 +1,8 @@
-"""core.c against plain.py, and both against numbers worked out another way."""
+"""The compiled loops against plain.py, and both against numbers worked out another way."""
 
 import importlib
 import sys
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,8 @@ from hypothesis import strategies as st
 from meshtwin.chip import kernels
 from meshtwin.chip.kernels import plain
 
+from .words import any_words, random_words, to_float64, to_words
+
 Array = npt.NDArray[Any]
 
 SPECIAL_FLOATS = [0x00000000, 0x80000000, 0x7F800000, 0xFF800000, 0x7F800001, 0xFFC00001]
@@ -25,46 +26,6 @@ needs_core = pytest.mark.skipif(not kernels.COMPILED, reason="the compiled core 
 
 words_lists = st.lists(st.integers(0, 0xFFFF) | st.sampled_from(SPECIAL_WORDS), max_size=100)
 bits_lists = st.lists(st.integers(0, 0xFFFFFFFF) | st.sampled_from(SPECIAL_FLOATS), max_size=100)
-
-
-@pytest.fixture(params=["avx512", "avx2", "portable"])
-def core(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The compiled loops, with one instruction set after the other."""
-    if not kernels.COMPILED:
-        pytest.skip("the compiled core is not built")
-    module = importlib.import_module("meshtwin.chip.kernels._core")
-    best = module.isa()
-    try:
-        module.use_isa(request.param)
-    except ValueError:
-        pytest.skip(f"this processor has no {request.param}")
-    yield module
-    module.use_isa(best)
-
-
-def random_words(shape: tuple[int, ...], seed: int, spread: int = 4) -> Array:
-    """bfloat16 words of normal numbers with exponents around 1."""
-    rng = np.random.default_rng(seed)
-    scale = np.exp2(rng.integers(-spread, spread, shape))
-    return to_words((rng.standard_normal(shape) * scale).astype(np.float32))
-
-
-def any_words(shape: tuple[int, ...], seed: int) -> Array:
-    """Any bits at all: NaN, infinities, denormals."""
-    return np.random.default_rng(seed).integers(0, 1 << 16, shape, dtype=np.uint16)
-
-
-def to_words(x: Array) -> Array:
-    out = np.empty(x.shape, np.uint16)
-    plain.round_words(x, out)
-    return out
-
-
-def to_float64(words: Array) -> npt.NDArray[np.float64]:
-    out: npt.NDArray[np.float64] = (
-        (words.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    )
-    return out
 
 
 def both(core: Any, name: str, out: Array, *args: Any, after: tuple[Any, ...] = ()) -> list[bytes]:
@@ -180,14 +141,61 @@ def test_no_rows_are_normed_or_rotated_without_complaint(core: Any) -> None:
     assert both(core, "add", nothing, nothing, nothing) == [b"", b""]
 
 
+@pytest.mark.parametrize("width", [1, 15, 16, 64, 100, 576])
+def test_layer_norm_agrees_bit_by_bit_and_with_float64(core: Any, width: int) -> None:
+    x = random_words((5, width), width)
+    x[0] = any_words((width,), 3)
+    weight, bias = np.random.default_rng(1).standard_normal((2, width)).astype(np.float32)
+    first, second = both(core, "layer_norm", x, x, weight, bias, after=(1e-5,))
+    assert first == second
+    rows = to_float64(x[1:])
+    centred = rows - rows.mean(axis=1, keepdims=True)
+    scale = 1 / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 1e-5)
+    got = to_float64(np.frombuffer(first, np.uint16).reshape(x.shape)[1:])
+    assert np.allclose(got, centred * scale * weight + bias, rtol=2.0**-7, atol=1e-5)
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 33, 512])
+def test_softmax_agrees_with_float64(core: Any, n: int) -> None:
+    x = (np.random.default_rng(n).standard_normal((3, n)) * 20).astype(np.float32)
+    powers = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
+    exact = powers / powers.sum(axis=1, keepdims=True)
+    for module in (core, plain):
+        out = np.empty_like(x)
+        module.softmax(x, out, n)
+        assert np.allclose(out, exact, rtol=1e-5, atol=1e-37)
+
+
+def test_softmax_of_nan_is_nan_and_of_no_rows_nothing(core: Any) -> None:
+    out = np.empty((2, 3), np.float32)
+    for module in (core, plain):
+        module.softmax(np.array([[1, np.nan, 2], [0, 0, 0]], np.float32), out, 3)
+        assert np.isnan(out[0]).all()
+        assert np.allclose(out[1], 1 / 3)
+        module.softmax(np.empty((0, 3), np.float32), np.empty((0, 3), np.float32), 3)
+
+
+@pytest.mark.parametrize("name", ["rotary", "rotary_pairs"])
 @pytest.mark.parametrize(("positions", "width"), [(1, 64), (3, 32), (2, 6), (4, 2)])
-def test_rotary_agrees_bit_by_bit(core: Any, positions: int, width: int) -> None:
+def test_rotary_agrees_bit_by_bit(core: Any, name: str, positions: int, width: int) -> None:
     x = random_words((2, 3, positions, width), width)
     x[0, 0, 0] = any_words((width,), 3)
     angles = np.random.default_rng(1).uniform(0, 7, (positions, width))
     cosine, sine = np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
-    first, second = both(core, "rotary", x, x, cosine, sine, after=(positions, width))
+    first, second = both(core, name, x, x, cosine, sine, after=(positions, width))
     assert first == second
+
+
+def test_rotary_pairs_is_rotary_of_halves_dealt_out(core: Any) -> None:
+    x = random_words((3, 16), 5)
+    angles = np.random.default_rng(1).uniform(0, 7, (3, 8))
+    halves = [np.tile(f(angles), 2).astype(np.float32) for f in (np.cos, np.sin)]
+    pairs = [np.repeat(f(angles), 2, axis=1).astype(np.float32) for f in (np.cos, np.sin)]
+    dealt = np.ascontiguousarray(x.reshape(3, 8, 2).swapaxes(1, 2)).reshape(3, 16)
+    out, expected = np.empty_like(x), np.empty_like(x)
+    core.rotary_pairs(x, *pairs, out, 3, 16)
+    core.rotary(dealt, *halves, expected, 3, 16)
+    assert out.tolist() == expected.reshape(3, 2, 8).swapaxes(1, 2).reshape(3, 16).tolist()
 
 
 LINEAR_SHAPES = [
@@ -220,25 +228,24 @@ def test_linear_agrees_with_float64_and_numpy_to_float32_rounding(
         assert words.tolist() == to_words(out).tolist()
 
 
-@needs_core
 @pytest.mark.parametrize(("m", "n", "k"), LINEAR_SHAPES)
-def test_linear_gives_a_row_the_same_bits_alone_among_others_and_on_avx2(
-    m: int, n: int, k: int
+@pytest.mark.parametrize("wide_x", [False, True], ids=["words", "float32"])
+def test_linear_gives_a_row_the_same_bits_alone_among_others_and_on_any_instruction_set(
+    core: Any, m: int, n: int, k: int, wide_x: bool
 ) -> None:
     x, weight = random_words((m, k), 1), random_words((n, k), 2)
-    together = np.empty((m, n), np.float32)
-    kernels.linear(x, weight, None, together, m, n, k)
-    alone = np.empty_like(together)
+    rows = to_float64(x).astype(np.float32) if wide_x else x
+    together, alone, best = (np.empty((m, n), np.float32) for _ in range(3))
+    core.linear(rows, weight, None, together, m, n, k)
     for row in range(m):
-        kernels.linear(x[row], weight, None, alone[row], 1, n, k)
+        core.linear(rows[row], weight, None, alone[row], 1, n, k)
     assert alone.tobytes() == together.tobytes()
-    module = importlib.import_module("meshtwin.chip.kernels._core")
-    best = module.isa()
-    if best == "avx512":
-        module.use_isa("avx2")
-        kernels.linear(x, weight, None, alone, m, n, k)
-        module.use_isa(best)
-        assert alone.tobytes() == together.tobytes()
+    if core.isa() != "portable" or not wide_x:  # products of float32 are fused where FMA is
+        used = core.isa()
+        core.use_isa("avx2" if wide_x else "portable")
+        core.linear(rows, weight, None, best, m, n, k)
+        core.use_isa(used)
+        assert best.tobytes() == together.tobytes()
 
 
 def test_linear_lets_infinity_and_nan_through(core: Any) -> None:
@@ -282,6 +289,20 @@ def test_attention_agrees_with_float64(core: Any, shape: plain.AttentionShape) -
         else:
             plain.attention(q, k, v, out, shape, 0.25)
         assert np.allclose(to_float64(out), exact, rtol=2.0**-8, atol=2.0**-12)
+
+
+def test_attention_gives_the_same_bits_on_any_instruction_set_with_fma(core: Any) -> None:
+    if core.isa() == "portable":
+        pytest.skip("products of probabilities and values are not fused there")
+    q = random_words((2, 6, 13, 80), 1)
+    k, v = random_words((2, 2, 40, 80), 2), random_words((2, 2, 40, 80), 3)
+    out, expected = np.empty_like(q), np.empty_like(q)
+    core.attention(q, k, v, out, 2, 6, 2, 13, 40, 80, 9, 0.2)
+    used = core.isa()
+    core.use_isa("avx2")
+    core.attention(q, k, v, expected, 2, 6, 2, 13, 40, 80, 9, 0.2)
+    core.use_isa(used)
+    assert out.tobytes() == expected.tobytes()
 
 
 def test_attention_decodes_the_bits_that_prefill_gives(core: Any) -> None:

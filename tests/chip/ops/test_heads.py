@@ -47,3 +47,34 @@ def test_columns_that_are_not_a_multiple_of_the_heads_are_refused() -> None:
     chip = Chip.open("p300c")
     with pytest.raises(ShapeError, match=r"10 columns \(expected a multiple of 4\)"):
         chip.create_heads(chip.empty((1, 1, 10)), 2, 1)
+
+
+def test_heads_of_a_step_are_those_of_a_sequence_turned() -> None:
+    chip = Chip.open("p300c")
+    x = np.random.default_rng(0).standard_normal((1, 1, 5, 8 * 16))
+    sequence = chip.create_heads(chip.tensor(x, "bf16"), 4, 2)
+    step = chip.create_heads_decode(chip.tensor(x, "bf16"), 4, 2)
+    for before, now in zip(sequence, step, strict=True):
+        assert np.array_equal(now.to_numpy(), before.to_numpy().swapaxes(1, 2))
+    joined = chip.concat_heads_decode(step[0]).to_numpy()
+    assert np.array_equal(joined[0], chip.concat_heads(sequence[0]).to_numpy())
+
+
+def test_what_has_other_dims_is_refused() -> None:
+    chip = Chip.open("p300c")
+    with pytest.raises(ShapeError, match=r"x \(1, 2, 3, 8\) \(expected \[B, S, columns\] or"):
+        chip.create_heads(chip.empty((1, 2, 3, 8)), 2, 1)
+    with pytest.raises(ShapeError, match=r"x \(1, 2, 3, 8\) \(expected \[1, 1, B, columns\]\)"):
+        chip.create_heads_decode(chip.empty((1, 2, 3, 8)), 2, 1)
+    with pytest.raises(ShapeError, match=r"x \(2, 1, 3, 8\) \(expected \[1, B, N, H\]\)"):
+        chip.concat_heads_decode(chip.empty((2, 1, 3, 8)))
+    split = chip.split_query_key_value
+    x = chip.empty((1, 3, 8))
+    with pytest.raises(ShapeError, match=r"8 columns \(expected a multiple of 9\)"):
+        split(x, num_heads=3)
+    with pytest.raises(ShapeError, match="expected columns that are a multiple of 3"):
+        split(x, x, num_heads=3)
+    with pytest.raises(ShapeError, match=r"kv .*\(expected bfloat16 \(1, 3, 16\), as x is"):
+        split(x, x, num_heads=2)
+    with pytest.raises(ShapeError, match=r"kv has shape \(3, 8\) \(expected 3 dims\)"):
+        split(x, chip.empty((3, 8)), num_heads=2)

@@ -259,3 +259,25 @@ def test_time_goes_with_the_phases() -> None:
     times = [record.sim_duration_ps - chip.cost.dispatch_ps for record in chip.recorder.records()]
     assert [record.bound for record in chip.recorder.records()] == ["compute"] * 5
     assert [round(time / times[0], 3) for time in times] == [1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("fidelity", Fidelity)
+@pytest.mark.parametrize("dtype", ["bfp8_b", "bfp4_b", "bfp2_b"])
+@pytest.mark.parametrize("activations", ["bfloat16", "float32"])
+def test_packed_weights_give_the_bits_of_unpacked_ones(
+    dtype: str, fidelity: Fidelity, activations: str
+) -> None:
+    chip, rng, compute = Chip.open("p150"), np.random.default_rng(0), ComputeConfig(fidelity)
+    for rows, length, columns in (
+        (1, 40, 33),
+        (3, 576, 70),
+        (8, 100, 17),
+        (40, 64, 64),
+        (1, 16, 1),
+    ):
+        x = chip.tensor(rng.standard_normal((rows, length)), activations)
+        weight = chip.tensor(rng.standard_normal((columns, length)), dtype)
+        bias = chip.tensor(rng.standard_normal(columns), "bfloat16")
+        packed = chip.linear(x, weight, bias, compute)
+        unpacked = chip.linear(x, chip.typecast(weight, "bfloat16"), bias, compute)
+        assert np.array_equal(packed.to_numpy(), unpacked.to_numpy())

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
-from meshtwin.chip.errors import DTypeError, ShapeError
+from meshtwin.chip.errors import ShapeError
 from meshtwin.chip.tensor import Layout
 
 CUBE = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
@@ -30,6 +30,7 @@ def test_permute_and_reshape_do_what_numpy_does(dims: list[int], shape: tuple[in
         ((1, 1, 576), (1, 1, 9, 64), Layout.TILE, False),
         ((576,), (1, 576), Layout.TILE, True),
         ((2, 3, 4), (6, 4), Layout.ROW_MAJOR, True),
+        ((2, 3, 4), (6, 2, 2), Layout.ROW_MAJOR, False),  # a row is a page, and pages are padded
     ],
 )
 def test_a_reshape_that_moves_nothing_is_a_free_view(
@@ -44,26 +45,6 @@ def test_a_reshape_that_moves_nothing_is_a_free_view(
     assert (chip.dram.used_bytes == used) == is_view
     assert (chip.clock.now_ps == 0) == is_view
     assert np.may_share_memory(np.asarray(out.storage), np.asarray(x.storage)) == is_view
-
-
-@given(st.data())
-def test_pieces_cut_out_and_joined_again_are_the_whole(data: st.DataObject) -> None:
-    chip = Chip.open("p150")
-    x = chip.tensor(CUBE)
-    dim = data.draw(st.integers(0, 2))
-    cut = data.draw(st.integers(0, CUBE.shape[dim]))
-    stops = [*CUBE.shape[:dim], cut, *CUBE.shape[dim + 1 :]]
-    starts = [cut if other == dim else 0 for other in range(3)]
-    pieces = [chip.slice(x, (0, 0, 0), stops), chip.slice(x, starts, CUBE.shape)]
-    for joined in (chip.concat(pieces, dim), chip.concat(pieces, dim - 3)):
-        assert joined.to_numpy().tolist() == CUBE.tolist()
-
-
-def test_a_slice_is_a_tensor_of_its_own() -> None:
-    chip = Chip.open("p150")
-    cache = chip.tensor(CUBE)
-    piece = chip.slice(cache, (0, 0, 0), (1, 3, 4))
-    assert not np.may_share_memory(np.asarray(piece.storage), np.asarray(cache.storage))
 
 
 @pytest.mark.parametrize(
@@ -100,13 +81,11 @@ def test_what_cannot_be_moved_is_refused() -> None:
         chip.reshape(x, (-1, -1))
     with pytest.raises(ShapeError, match="must name each of the 3 dims"):
         chip.permute(x, (0, 1, 1))
-    with pytest.raises(ShapeError, match="0 <= start <= stop <= dim"):
-        chip.slice(x, (0, 0, 0), (2, 3, 5))
-    with pytest.raises(ShapeError, match="0 <= start <= stop <= dim"):
-        chip.slice(x, (0, 0), (2, 3))
-    with pytest.raises(ShapeError, match="all dims but 0 must be equal"):
-        chip.concat([x, chip.tensor(np.zeros((2, 3, 5)))], 0)
-    with pytest.raises(DTypeError, match="expected one dtype"):
-        chip.concat([x, chip.tensor(CUBE, "bf16")], 0)
-    with pytest.raises(ShapeError, match="one tensor or more"):
-        chip.concat([], 0)
+    with pytest.raises(ShapeError, match=r"chip 1, transpose: dim \(=3\) must be within -3 \.\. 2"):
+        chip.transpose(x, 0, 3)
+    with pytest.raises(ShapeError, match=r"chip 1, squeeze: dim \(=-4\)"):
+        chip.squeeze(x, -4)
+    with pytest.raises(ShapeError, match=r"chip 1, unsqueeze: dim \(=4\) must be within -4 \.\. 3"):
+        chip.unsqueeze(x, 4)
+    with pytest.raises(ShapeError, match=r"x \(1, 1, 2, 3, 4\) \(expected 4 dims or fewer\)"):
+        chip.unsqueeze_to_4d(chip.reshape(x, (1, 1, 2, 3, 4)))

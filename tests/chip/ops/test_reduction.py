@@ -1,57 +1,69 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
-from meshtwin.chip.dtype import DType
-from meshtwin.chip.errors import ShapeError
-
-few_values = st.lists(st.integers(-3, 3), min_size=1, max_size=50)
+from meshtwin.chip.errors import DTypeError, ShapeError
 
 
-@given(few_values)
-def test_the_first_of_equal_maxima_is_taken(values: list[int]) -> None:
+def test_sums_of_nothing_are_zero_products_one_and_means_nan() -> None:
     chip = Chip.open("p150")
-    out = chip.argmax(chip.tensor(np.array([values], float), DType.BFLOAT16))
-    assert (out.shape, out.dtype) == ((1,), DType.UINT32)
-    assert out.to_numpy().tolist() == [values.index(max(values))]
+    x = chip.tensor(np.zeros((2, 0)), "bfloat16")
+    assert chip.sum(x).to_numpy().tolist() == 0
+    assert chip.prod(x, 1).to_numpy().tolist() == [1, 1]
+    assert np.isnan(chip.mean(x, -1).to_numpy()).all()
+    with pytest.raises(
+        ShapeError, match=r"max: dim 1 of x \(2, 0\) has no elements \(nearest: 1\)"
+    ):
+        chip.max(x, -1)
 
 
-@given(few_values, st.data())
-def test_topk_sorts_by_value_then_by_index(values: list[int], data: st.DataObject) -> None:
+def test_a_sum_is_rounded_once() -> None:
     chip = Chip.open("p150")
-    k = data.draw(st.integers(1, len(values)))
-    top, indices = chip.topk(chip.tensor(np.array([values], float)), k)
-    expected = sorted(range(len(values)), key=lambda index: (-values[index], index))[:k]
-    assert indices.to_numpy().tolist() == [expected]
-    assert top.to_numpy().tolist() == [[values[index] for index in expected]]
-    assert indices.dtype is DType.UINT32
+    x = chip.tensor(np.full((1, 512), 1 + 2**-7), "bfloat16")  # bfloat16 sums would stop at 256
+    assert chip.sum(x).to_numpy() == 516
 
 
-def test_other_dims_than_the_last() -> None:
+def test_integer_sums_wrap_and_the_largest_is_exact() -> None:
     chip = Chip.open("p150")
-    x = np.random.default_rng(0).standard_normal((4, 6, 3))
-    tensor = chip.tensor(x, DType.BFLOAT16)
-    wide = tensor.to_float32()
-    assert np.array_equal(chip.argmax(tensor, 1).to_numpy(), wide.argmax(axis=1))
-    values, indices = chip.topk(tensor, 2, dim=0)
-    order = np.argsort(-wide, axis=0, kind="stable")[:2]
-    assert np.array_equal(indices.to_numpy(), order)
-    assert np.array_equal(values.to_numpy(), np.take_along_axis(wide, order, axis=0))
+    x = chip.tensor(np.array([2**31 - 1, 1, 2**24 + 1]))
+    assert chip.sum(x).to_numpy() == -(2**31) + 2**24 + 1
+    assert chip.max(x).to_numpy() == 2**31 - 1
+    assert chip.min(chip.tensor(np.array([2**24 + 1, 2**24 + 3]))).to_numpy() == 2**24 + 1
+    with pytest.raises(DTypeError, match="mean: x is int32"):
+        chip.mean(x)
 
 
-def test_nan_counts_as_the_largest() -> None:
+def test_nan_is_the_largest_and_the_smallest() -> None:
     chip = Chip.open("p150")
-    x = chip.tensor(np.array([1.0, np.nan, 5.0]))
-    assert chip.argmax(x).to_numpy().tolist() == 1
-    assert chip.topk(x, 2)[1].to_numpy().tolist() == [1, 2]
+    x = chip.tensor(np.array([1.0, np.nan, np.inf]), "bfloat16")
+    assert np.isnan(chip.max(x).to_numpy()) and np.isnan(chip.min(x).to_numpy())
 
 
-def test_more_than_there_are_cannot_be_chosen() -> None:
+def test_the_variance_of_one_number_is_nan_but_without_correction_zero() -> None:
+    chip = Chip.open("p150")
+    x = chip.tensor(np.array([[3.0]]))
+    assert np.isnan(chip.var(x).to_numpy()) and np.isnan(chip.std(x, 0).to_numpy()).all()
+    assert chip.var(x, correction=False).to_numpy() == 0
+
+
+def test_a_dim_that_is_not_there_or_named_twice_is_refused() -> None:
     chip = Chip.open("p150")
     x = chip.tensor(np.zeros((2, 3)))
-    with pytest.raises(ShapeError, match=r"k \(=4\) must be within 1 \.\. 3, the length of dim 1"):
-        chip.topk(x, 4)
-    with pytest.raises(ShapeError, match="no elements to choose from"):
-        chip.argmax(chip.tensor(np.zeros((2, 0))))
+    with pytest.raises(
+        ShapeError, match=r"sum: dim \(=-3\) must be within -2 \.\. 1 .* \(nearest: -2\)"
+    ):
+        chip.sum(x, -3)
+    with pytest.raises(ShapeError, match=r"mean: dim \(=\(0, -2\)\) names a dim of \(2, 3\) twice"):
+        chip.mean(x, [0, -2])
+    with pytest.raises(ShapeError, match=r"cumsum: dim \(=0\) of shape \(\), which has none"):
+        chip.cumsum(chip.full((), 1.0), 0)
+
+
+def test_a_variance_reads_its_tiles_three_times() -> None:
+    times = []
+    for name in ("sum", "var"):
+        chip = Chip.open("p150")
+        x = chip.tensor(np.ones((1, 32 * 1000)), "bfloat16")
+        getattr(chip, name)(x)
+        times.append(chip.clock.now_ps - chip.cost.dispatch_ps)
+    assert times[1] == pytest.approx(3 * times[0], rel=1e-3)

@@ -3,7 +3,8 @@ import pytest
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
-from meshtwin.chip.errors import ShapeError
+from meshtwin.chip.errors import InvalidArgument, ShapeError
+from meshtwin.chip.tensor import Layout
 
 
 @pytest.mark.parametrize("dtype", [DType.FLOAT32, DType.BFLOAT16])
@@ -25,3 +26,33 @@ def test_an_empty_tensor_and_a_missing_dim() -> None:
     assert chip.softmax(chip.tensor(np.zeros((0, 3)))).shape == (0, 3)
     with pytest.raises(ShapeError, match=r"dim \(=2\) must be within -2 \.\. 1 for shape \(1, 3\)"):
         chip.softmax(chip.tensor(np.zeros((1, 3))), 2)
+
+
+def test_a_causal_row_sees_what_came_before_it() -> None:
+    chip = Chip.open("p150")
+    out = chip.scale_mask_softmax(chip.tensor(np.zeros((2, 4))), is_causal=True)
+    third = np.float32(1) / np.float32(3)
+    assert out.to_numpy().tolist() == [[third, third, third, 0], [0.25] * 4]
+
+
+def test_a_row_masked_throughout_is_nan() -> None:
+    chip = Chip.open("p150")
+    mask = chip.tensor(np.full((1, 2), -np.inf))
+    out = chip.scale_mask_softmax(chip.tensor(np.zeros((3, 2))), None, mask)
+    assert np.isnan(out.to_numpy()).all()
+
+
+def test_what_cannot_be_masked_is_refused() -> None:
+    chip = Chip.open("p150")
+    x = chip.tensor(np.zeros((2, 3)))
+    for shape in ((3, 3), (1, 2, 3)):
+        with pytest.raises(ShapeError, match=r"expected \(2, 3\), where any dim may be 1"):
+            chip.scale_mask_softmax(x, mask=chip.tensor(np.zeros(shape)))
+    with pytest.raises(ShapeError, match="no fewer columns than rows"):
+        chip.scale_mask_softmax(chip.tensor(np.zeros((3, 2))), is_causal=True)
+    with pytest.raises(ShapeError, match="expected 2 dims or more"):
+        chip.scale_mask_softmax(chip.tensor(np.zeros(3)))
+    with pytest.raises(InvalidArgument, match=r"scale \(=inf\) must be finite"):
+        chip.scale_mask_softmax(x, np.inf)
+    with pytest.raises(InvalidArgument, match="x is row_major"):
+        chip.softmax(chip.to_layout(x, Layout.ROW_MAJOR))

@@ -35,7 +35,7 @@ def attention(x_BSD: Array, prefill: int) -> Program:
     def program(builder: DecoderBuilder) -> Array:
         chip, config, dtype = builder.chip, builder.config, builder.dtype
         batch, length, _ = x_BSD.shape
-        layer = builder.attention(LAYER + "self_attn.")
+        layer = builder.attention(0)
         shape = (batch, layer.num_kv_heads, length + 2, config.head_dim)
         (cache,) = KvCache.allocate(chip, 1, shape, dtype).layers
         tables = rotary_tables(config, length)

@@ -1,0 +1,1 @@
+"""The bits of the chip's number formats: conversions, roundings, tiles."""
