@@ -88,17 +88,17 @@ class DecoderBuilder:
 
     def embedding(self) -> VocabularyEmbedding:
         """The chip's rows of the token table."""
-        tied = self.config.tie_word_embeddings
-        dtype = self.precision.head if tied else self.dtype
-        table = self.load.rows("model.embed_tokens.weight", dtype)
+        table = self.load.rows("model.embed_tokens.weight")
         return VocabularyEmbedding(table, self._vocabulary().start, self.config.embedding_scale)
 
     def head(self, embedding: VocabularyEmbedding) -> VocabularyHead:
-        """The chip's rows of the LM head: the embedding's own table where the two are tied."""
+        """The chip's rows of the LM head: the token table itself where they are one and alike."""
         tied = self.config.tie_word_embeddings
-        weight = (
-            embedding.table_VcD if tied else self.load.rows("lm_head.weight", self.precision.head)
-        )
+        if tied and self.precision.head is self.dtype:
+            weight = embedding.table_VcD
+        else:
+            name = "model.embed_tokens.weight" if tied else "lm_head.weight"
+            weight = self.load.rows(name, self.precision.head)
         if self.config.vocab_size % self.chip.num_chips == 0:
             return VocabularyHead(weight, None, self._compute(weight.dtype))
         part = self._vocabulary()
@@ -228,6 +228,7 @@ class DecoderBuilder:
             gate_bias_EFc=all_of("gate_proj.bias", 0, dtype) if has_bias else None,
             up_bias_EFc=all_of("up_proj.bias", 0, dtype) if has_bias else None,
             down_bias_ED=all_of("down_proj.bias", None, dtype) if has_bias and is_first else None,
+            router_compute=self._compute(dtype),
         )
 
     def _compute(self, weights: DType) -> ComputeConfig:

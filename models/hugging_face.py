@@ -238,7 +238,7 @@ def _layered_rope(
 
 def _olmo3(config: Fields) -> Changes:
     has_bias = flag(config, "attention_bias")
-    theta, local_theta, scaling = _layered_rope(config, 5e5)
+    theta, local_theta, scaling = _layered_rope(config, 5e5, 5e5)
     return {
         "family": "olmo3",
         "rope_theta": theta,

@@ -16,7 +16,8 @@ class Precision:
         activations: of everything that flows, and of norms and rotary tables.
         attention: of q, k, v and o weights.
         gate_up: of the MLP's (or experts') gate and up weights; down: of its down weights.
-        head: of the LM head; where it is the token table too, of that.
+        head: of the LM head; a token table that serves as head is kept a second time if this is not
+            the format of the activations.
         kv_cache: of keys and values.
     """
 

@@ -120,7 +120,7 @@ def _values(
     *given: Array,
 ) -> Array:
     rows = x.reshape(-1, x.shape[-1])
-    picks = chosen.reshape(len(rows), -1).astype(np.int64)
+    picks = chosen.reshape(len(rows), chosen.shape[-1]).astype(np.int64)
     shares = wide(weights).reshape(picks.shape)
     if picks.size and not 0 <= picks.min() <= picks.max() < len(gate):
         raise InvalidArgument(
@@ -135,7 +135,7 @@ def _values(
         doubled = _linear(own, up[expert], bias.get("up_bias"), expert)
         hidden = narrow(ACTIVATIONS[activation](opened, doubled), x)
         closed = _linear(hidden, down[expert], bias.get("down_bias"), expert)
-        total[tokens] += shares[tokens, places, None] * closed
+        np.add.at(total, tokens, shares[tokens, places, None] * closed)
     return narrow(total, x).reshape(x.shape)
 
 

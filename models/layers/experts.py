@@ -6,6 +6,7 @@ Legend: B batch, S sequence, D model, E experts, k chosen for a token, F interme
 
 from dataclasses import dataclass
 
+from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..config import Activation
@@ -30,10 +31,11 @@ class ExpertMlp:
     gate_bias_EFc: Tensor | None = None
     up_bias_EFc: Tensor | None = None
     down_bias_ED: Tensor | None = None
+    router_compute: ComputeConfig | None = None
 
     def __call__(self, chip: MeshChip, x_BSD: Tensor) -> Tensor:
         """x [B, S, D] to [B, S, D], the same on every chip."""
-        logits_BSE = chip.linear(x_BSD, self.router_ED, self.router_bias_E)
+        logits_BSE = chip.linear(x_BSD, self.router_ED, self.router_bias_E, self.router_compute)
         if self.is_normalised:
             best_BSk, chosen_BSk = chip.topk(logits_BSE, self.per_token)
             weights_BSk = chip.softmax(best_BSk)

@@ -84,8 +84,8 @@ def test_the_generation_config_decides_where_a_text_ends(tmp_path: Path) -> None
     [
         ({"architectures": ["BertModel"]}, "BertModel"),
         ({"architectures": None, "model_type": "mamba"}, "mamba"),
-        ({"hidden_act": "gelu"}, "gelu"),
-        ({"rope_scaling": {"type": "yarn", "factor": 4}}, "yarn"),
+        ({"hidden_act": "relu"}, "relu"),
+        ({"rope_scaling": {"type": "longrope", "factor": 4}}, "longrope"),
         ({"quantization_config": {"bits": 4}}, "quantised"),
     ],
 )
