@@ -24,6 +24,7 @@ from .ops.distributed_norm import (
     rms_norm_pre_all_gather,
 )
 from .ops.embedding import embedding
+from .ops.experts import experts
 from .ops.gather import gather_elements, scatter_elements
 from .ops.heads import (
     concat_heads,
@@ -99,6 +100,7 @@ from .ops.unary import (
     tan,
     trunc,
 )
+from .ops.windowed_attention import windowed_attention
 from .state import ChipState
 
 
@@ -119,6 +121,7 @@ class Chip(ChipState):
     tanh = tanh
 
     attention = attention
+    windowed_attention = windowed_attention
 
     add = add
     div = div
@@ -145,6 +148,8 @@ class Chip(ChipState):
     rms_norm_pre_all_gather = rms_norm_pre_all_gather
 
     embedding = embedding
+
+    experts = experts
 
     gather_elements = gather_elements
     scatter_elements = scatter_elements

@@ -16,8 +16,8 @@ from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument
 from ..mesh.device import open_mesh
 from ..models.accuracy import Accuracy, Scores, accuracy, score, windows_of
-from ..models.config import LlamaConfig
 from ..models.generator import Generator
+from ..models.hugging_face import read_config
 from ..models.tokenizer import Tokenizer
 from . import arguments
 from .compare_command import fidelity, model_dtype
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     folders = {dtype: pull(args.model, dtype.label) for dtype in (DType.FLOAT32, *args.dtype)}
     text = args.text.read_text(encoding="utf-8") if args.text else moby_dick()
     folder = folders[DType.FLOAT32]
-    context = LlamaConfig.from_folder(folder).max_position_embeddings
+    context = read_config(folder).max_position_embeddings
     if args.window > context:
         raise InvalidArgument(f"--window {args.window} is more than the model's context: {context}")
     windows = windows_of(Tokenizer(folder).encode(text)[: args.tokens], args.window)

@@ -15,8 +15,9 @@ from ..mesh.compare import OneChip, Reference, compare
 from ..mesh.comparison import Comparison, Finding, describe, plain_finding
 from ..mesh.device import MeshDevice, open_mesh
 from ..models import programs
-from ..models.config import LlamaConfig
+from ..models.config import DecoderConfig
 from ..models.errors import ContextOverflow, TokenError
+from ..models.hugging_face import read_config
 from ..models.tokenizer import Tokenizer
 from . import arguments
 from .generate_command import DEFAULT_PROMPT
@@ -107,7 +108,7 @@ class Request:
     """What to compare, checked before any chip is started."""
 
     folder: Path
-    config: LlamaConfig
+    config: DecoderConfig
     dtype: DType
     prompt_ids: list[int]
     against: str
@@ -141,7 +142,7 @@ def prepare(args: argparse.Namespace) -> Request:
         InvalidArgument: the two checkpoints are not of the same shape.
     """
     folder = pull(args.model, args.dtype.label)
-    config = LlamaConfig.from_folder(folder)
+    config = read_config(folder)
     prompt_ids = Tokenizer(folder).encode(args.prompt)
     if not prompt_ids:
         raise TokenError("the prompt is empty: give at least one token")
@@ -150,7 +151,7 @@ def prepare(args: argparse.Namespace) -> Request:
     against = args.against
     if against not in REFERENCES:
         good = pull(against, args.dtype.label)
-        _check_alike(config, LlamaConfig.from_folder(good), against)
+        _check_alike(config, read_config(good), against)
         against = str(good)
     return Request(folder, config, args.dtype, prompt_ids, against, args.fidelity)
 
@@ -189,7 +190,7 @@ def verdict(comparison: Comparison, finding: Finding | None, bound: Bound) -> st
     return f"{len(judged)} ops on {comparison.num_chips} chips: all within bounds ({bound}){most}"
 
 
-def _check_alike(own: LlamaConfig, good: LlamaConfig, name: str) -> None:
+def _check_alike(own: DecoderConfig, good: DecoderConfig, name: str) -> None:
     for field in ("num_layers", "hidden_size", "intermediate_size", "num_heads", "num_kv_heads"):
         mine, theirs = getattr(own, field), getattr(good, field)
         if mine != theirs:

@@ -12,9 +12,9 @@ from rich.console import Console
 from ..chip.dtype import DType
 from ..fabric.topology import load_box
 from ..mesh.device import TRANSPORTS, open_mesh
-from ..models.config import LlamaConfig
 from ..models.errors import ContextOverflow, TokenError
 from ..models.generator import Generator
+from ..models.hugging_face import read_config
 from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
 from .generate_summary import show, summarise
@@ -118,7 +118,7 @@ def prepare(args: argparse.Namespace) -> Request:
         TokenError: the prompt is empty.
     """
     folder = pull(args.model, args.dtype)
-    config, tokenizer = LlamaConfig.from_folder(folder), Tokenizer(folder)
+    config, tokenizer = read_config(folder), Tokenizer(folder)
     if args.chat:
         prompt_ids = tokenizer.chat([{"role": "user", "content": args.prompt}])
     else:

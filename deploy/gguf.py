@@ -16,8 +16,9 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from ..models.config import LlamaConfig
+from ..models.config import DecoderConfig
 from ..models.errors import nearest
+from ..models.hugging_face import translate
 from ..models.shapes import weight_shapes
 from ..models.weights_writer import write_weights
 from .errors import CorruptGguf, UnsupportedGguf
@@ -66,7 +67,7 @@ def convert_gguf(
     tensors = _tensors_by_name(path, reader)
     hf_config = _hf_config(path, metadata, tensors, dtype)
     try:
-        config = LlamaConfig.from_hf(hf_config)
+        config = translate(hf_config)
     except ValueError as error:
         raise CorruptGguf(path, str(error)) from error
     shapes = _check_tensors(path, config, tensors)
@@ -162,7 +163,7 @@ def _tensors_by_name(path: Path, reader: gguf.GGUFReader) -> dict[str, gguf.Read
 
 
 def _check_tensors(
-    path: Path, config: LlamaConfig, tensors: Mapping[str, gguf.ReaderTensor]
+    path: Path, config: DecoderConfig, tensors: Mapping[str, gguf.ReaderTensor]
 ) -> dict[str, tuple[int, ...]]:
     """The shapes that the config asks for, each found in the file, and no tensor besides."""
     shapes = weight_shapes(config)
@@ -178,7 +179,7 @@ def _check_tensors(
 
 
 def _arrays(
-    config: LlamaConfig,
+    config: DecoderConfig,
     shapes: Mapping[str, tuple[int, ...]],
     tensors: Mapping[str, gguf.ReaderTensor],
     report: Report,

@@ -13,8 +13,9 @@ from ..chip.errors import InvalidArgument, human_bytes
 from ..chip.memory.banks import layers_together
 from ..chip.memory.report import BankReport, MemoryReport
 from ..fabric.topology import Box
-from ..models.config import LlamaConfig
-from ..models.memory_plan import plan_chip, plan_memory
+from ..mesh.plan import plan_chip
+from ..models.hugging_face import read_config
+from ..models.memory_plan import plan_memory
 from . import arguments
 from .memory_picture import LETTERS, OTHER, extent, svg, text_bar
 from .pull import pull
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Path(args.model).expanduser()
     if not (folder / "config.json").is_file():
         folder = pull(args.model, args.dtype)
-    config = LlamaConfig.from_folder(folder)
+    config = read_config(folder)
     length = args.max_length or min(LENGTH, config.max_position_embeddings)
     report = plan_memory(
         args.box, config, arguments.dtype(args.dtype), length, args.prompt_length, args.batch

@@ -168,3 +168,27 @@ class FabricHang(FabricError):
             for chip, others, what in self.waits
         ]
         return "\n  ".join([f"the fabric hangs: {self.why}", *lines]) + self.record
+
+
+class SubmeshError(FabricError):
+    """A mesh that a box does not hold. `fitting`: meshes of as many chips that it does hold."""
+
+    def __init__(
+        self,
+        box: str,
+        shape: tuple[int, int],
+        asked: tuple[int, int],
+        fitting: tuple[tuple[int, int], ...],
+    ) -> None:
+        super().__init__(box, shape, asked, fitting)
+        self.box, self.shape, self.asked, self.fitting = box, shape, asked, fitting
+
+    def __str__(self) -> str:
+        rows, columns = self.asked
+        text = f"a mesh of {rows}x{columns} chips does not fit into {self.box}, which is "
+        text += f"{self.shape[0]}x{self.shape[1]}"
+        if not self.fitting:
+            return f"{text}, nor does any other of {rows * columns} chips"
+        return (
+            f"{text}; of as many chips there are {', '.join(f'{r}x{c}' for r, c in self.fitting)}"
+        )

@@ -4,12 +4,19 @@ from ..chip.compute_config import EXACT, ComputeConfig, Fidelity
 from ..chip.dtype import DType
 
 
-def model_compute(dtype: DType) -> ComputeConfig:
-    """The config of every linear layer of a model in this format.
+def model_compute(activations: DType, weights: DType) -> ComputeConfig:
+    """The config of the linear layers with weights of this format.
 
-    float32: EXACT, since a float32 model is the reference that others are held against. Else HiFi4,
+    float32: EXACT, since a float32 model is the reference that others are held against. bfp8:
+    HiFi2, and bfp4: LoFi, as tt-transformers runs them: their weights are whole there. Else HiFi4,
     which multiplies bfloat16 whole. HiFi2, the default of the chip's software for one matmul, cuts
     a bit of every activation toward zero; after 30 layers the logits are half again as far from
     another bfloat16 run (docs/numerics.md has the figures).
     """
-    return EXACT if dtype is DType.FLOAT32 else ComputeConfig(Fidelity.HIFI4)
+    if activations is DType.FLOAT32:
+        return EXACT
+    if weights is DType.BFP8_B:
+        return ComputeConfig(Fidelity.HIFI2)
+    if weights in (DType.BFP4_B, DType.BFP2_B):
+        return ComputeConfig(Fidelity.LOFI)
+    return ComputeConfig(Fidelity.HIFI4)

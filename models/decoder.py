@@ -13,45 +13,29 @@ from numpy.typing import NDArray
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
-from .config import LlamaConfig
-from .kv_cache import KvCache, LayerCache
-from .layers.attention import Attention, Rotary
+from .config import DecoderConfig
+from .kv_cache import KvCache
+from .layers.attention import Rotary
+from .layers.block import Block
 from .layers.embedding import VocabularyEmbedding, VocabularyHead
-from .layers.mlp import GatedMlp
-from .layers.norm import RmsNorm
+from .layers.norm import Norm
+from .precision import Precision
 from .rotary import rotary_tables
-
-
-@dataclass(frozen=True, slots=True)
-class Block:
-    """One decoder layer: attention and MLP, each behind a norm and with a residual around it."""
-
-    attention_norm: RmsNorm
-    attention: Attention
-    mlp_norm: RmsNorm
-    mlp: GatedMlp
-
-    def __call__(
-        self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
-    ) -> Tensor:
-        """x [B, S, D] at positions start..start+S to [B, S, D]."""
-        mixed = self.attention(chip, self.attention_norm(chip, x_BSD), rotary, cache, start)
-        x_BSD = chip.add(x_BSD, mixed)
-        return chip.add(x_BSD, self.mlp(chip, self.mlp_norm(chip, x_BSD)))
 
 
 @dataclass(slots=True)
 class Decoder:
     """The chip's part of a model, and the cache of the sequence under way."""
 
-    config: LlamaConfig
-    dtype: DType
+    config: DecoderConfig
+    precision: Precision
     num_kv_heads: int  # on this chip, padding included
     embedding: VocabularyEmbedding
     blocks: tuple[Block, ...]
-    norm: RmsNorm
+    norm: Norm
     head: VocabularyHead
     rotary: Rotary | None = None
+    local_rotary: Rotary | None = None  # of the sliding layers, where they turn otherwise
     cache: KvCache | None = None
 
     def start(self, chip: MeshChip, batch: int, max_length: int) -> None:
@@ -60,14 +44,12 @@ class Decoder:
         Raises:
             OutOfMemory: the cache does not fit the chip's DRAM; the next `start` may.
         """
-        self.cache = self.rotary = None
+        self.cache = self.rotary = self.local_rotary = None
         shape = (batch, self.num_kv_heads, max_length, self.config.head_dim)
-        self.cache = KvCache.allocate(chip, self.config.num_layers, shape, self.dtype)
-        tables = rotary_tables(self.config, max_length)
-        self.rotary = Rotary(
-            chip.tensor(tables.cos_SH, self.dtype, what="rotary cos"),
-            chip.tensor(tables.sin_SH, self.dtype, what="rotary sin"),
-        )
+        self.cache = KvCache.allocate(chip, self.config.num_layers, shape, self.precision.kv_cache)
+        self.rotary = self._rotary(chip, max_length, is_local=False)
+        if self.config.local_rope_theta is not None:
+            self.local_rotary = self._rotary(chip, max_length, is_local=True)
 
     def forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool = False) -> Tensor:
         """Append tokens to the sequence; the logits of the chip's part of the vocabulary.
@@ -81,14 +63,24 @@ class Decoder:
         assert self.cache is not None and self.rotary is not None, "start comes before forward"
         begin, length = self.cache.length, ids_BS.shape[1]
         rotary = self.rotary.rows(chip, begin, length)
+        local = rotary if self.local_rotary is None else self.local_rotary.rows(chip, begin, length)
         with chip.scope("embedding"):
             x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
         for layer, (block, cache) in enumerate(zip(self.blocks, self.cache.layers, strict=True)):
+            tables = local if block.attention.window is not None else rotary
             with chip.scope(f"layer {layer}"):
-                x_BSD = block(chip, x_BSD, rotary, cache, begin)
+                x_BSD = block(chip, x_BSD, tables, cache, begin)
         self.cache.length += length
         if length > 1 and not every:
             batch, _, width = x_BSD.shape
             x_BSD = chip.slice(x_BSD, (0, length - 1, 0), (batch, length, width))
         with chip.scope("head"):
             return self.head(chip, self.norm(chip, x_BSD))
+
+    def _rotary(self, chip: MeshChip, max_length: int, is_local: bool) -> Rotary:
+        dtype = self.precision.activations
+        tables = rotary_tables(self.config, max_length, is_local=is_local)
+        return Rotary(
+            chip.tensor(tables.cos_SH, dtype, what="rotary cos"),
+            chip.tensor(tables.sin_SH, dtype, what="rotary sin"),
+        )

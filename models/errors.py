@@ -106,3 +106,26 @@ def nearest(name: str, known: Sequence[str]) -> str:
     if close:
         return f"the nearest is {close[0]!r}"
     return f"there are {', '.join(map(repr, known[:6]))}" if known else "there are none"
+
+
+class UnknownShape(ModelError):
+    """No model of that name is in the catalogue of shapes, and no file has it."""
+
+    def __init__(self, name: str, nearest_known: str, known: Sequence[str]) -> None:
+        super().__init__(name, nearest_known, tuple(known))
+        self.name, self.nearest_known, self.known = name, nearest_known, tuple(known)
+
+    def __str__(self) -> str:
+        hint = f": did you mean {self.nearest_known!r}?" if self.nearest_known else "."
+        return (
+            f"unknown model {self.name!r}{hint} Known: {', '.join(self.known)}; or give a Hugging "
+            "Face folder or a config.json"
+        )
+
+
+class PlanError(ModelError, ValueError):
+    """A plan that cannot be: says why, and what could."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message

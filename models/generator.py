@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
-from ..chip.errors import DTypeError, InvalidArgument, OpError
+from ..chip.errors import InvalidArgument, OpError
 from ..chip.units import PS_PER_S
 from ..mesh.device import MeshDevice
 from . import programs
-from .config import LlamaConfig
+from .config import DecoderConfig
 from .errors import ContextOverflow, SequenceReplaced, TokenError
+from .precision import Precision
 from .sampling import Sampling
 from .shapes import open_folder
 
@@ -79,13 +80,13 @@ class Generator:
     Args:
         mesh: an open mesh; the model is cut over all its chips.
         folder: a Hugging Face folder of a Llama-like model.
-        dtype: of weights and activations, float32 or bfloat16; None takes bfloat16 unless the
-            checkpoint is float32.
-        compute: what the linear layers are computed with; None: whole operands, which is EXACT in
-            float32 and HiFi4 in bfloat16.
+        precision: of weights, activations and cache: float32, bfloat16, "performance", "accuracy"
+            or a format of the weights such as bfp8_b; None takes bfloat16 unless the checkpoint is
+            float32.
+        compute: what the linear layers are computed with; None: see `compute.model_compute`.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
-        DTypeError: the dtype is another one.
+        DTypeError: there is no such precision.
         OutOfMemory: the model does not fit the chips' DRAM.
     """
 
@@ -93,16 +94,21 @@ class Generator:
         self,
         mesh: MeshDevice,
         folder: str | Path,
-        dtype: DType | str | None = None,
+        precision: Precision | DType | str | None = None,
         compute: ComputeConfig | None = None,
     ) -> None:
         self.mesh, self.folder = mesh, Path(folder).resolve()
         self.config, _ = open_folder(self.folder)
-        self.dtype = _dtype(self.config, dtype)
+        self.precision = _precision(self.config, precision)
         self.statistics = GenerationStatistics(0)
         self._decoder = mesh.run(
-            programs.load, str(self.folder), self.config, self.dtype, compute, keep=True
+            programs.load, str(self.folder), self.config, self.precision, compute, keep=True
         )
+
+    @property
+    def dtype(self) -> DType:
+        """The format of the activations."""
+        return self.precision.activations
 
     def generate(
         self,
@@ -194,10 +200,7 @@ class Generator:
             raise ContextOverflow(len(prompt), max_new_tokens, context)
 
 
-def _dtype(config: LlamaConfig, asked: DType | str | None) -> DType:
+def _precision(config: DecoderConfig, asked: Precision | DType | str | None) -> Precision:
     if asked is None:
-        return DType.FLOAT32 if config.dtype == "float32" else DType.BFLOAT16
-    dtype = DType.parse(asked)
-    if dtype not in (DType.BFLOAT16, DType.FLOAT32):
-        raise DTypeError(f"a model in {dtype} (expected bfloat16 or float32)")
-    return dtype
+        asked = DType.FLOAT32 if config.dtype == "float32" else DType.BFLOAT16
+    return Precision.parse(asked)

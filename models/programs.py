@@ -10,32 +10,33 @@ from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
 from .builder import load_decoder
-from .config import LlamaConfig
+from .config import DecoderConfig
 from .decoder import Decoder
+from .precision import Precision
 from .sampling import Sampling, choose
 
 
 def load(
     chip: MeshChip,
     folder: str,
-    config: LlamaConfig,
-    dtype: DType,
+    config: DecoderConfig,
+    precision: Precision | DType | str,
     compute: ComputeConfig | None = None,
 ) -> Decoder:
     """Put the chip's part of the model on the chip; kept there for the other programs."""
-    return load_decoder(chip, Path(folder), config, dtype, compute)
+    return load_decoder(chip, Path(folder), config, precision, compute)
 
 
 def load_and_prefill(
     chip: MeshChip,
     folder: str,
-    config: LlamaConfig,
-    dtype: DType,
+    config: DecoderConfig,
+    precision: Precision | DType | str,
     token_ids: list[int],
     compute: ComputeConfig | None = None,
 ) -> NDArray[np.float32] | None:
     """`load`, then `all_logits`: what a comparison runs where no model is loaded."""
-    return all_logits(chip, load(chip, folder, config, dtype, compute), token_ids)
+    return all_logits(chip, load(chip, folder, config, precision, compute), token_ids)
 
 
 def step(

@@ -16,6 +16,7 @@ for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy"):
 
 VALUES = {
     "tuple[int, int]": (0, 1),
+    "tuple[tuple[int, int], ...]": ((4, 1), (2, 2)),
     "tuple[tuple[int, tuple[int, ...], str], ...]": ((0, (1,), "all_reduce"),),
     "int": 3,
     "float": 1.5,

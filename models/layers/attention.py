@@ -11,6 +11,7 @@ from ...chip.compute_config import ComputeConfig
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..kv_cache import LayerCache
+from .norm import RmsNorm, SplitRmsNorm
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class Attention:
     num_kv_heads: int
     qkv_bias: Tensor | None = None
     output_bias: Tensor | None = None
+    query_norm: RmsNorm | SplitRmsNorm | None = None  # of each head, or of all heads together
+    key_norm: RmsNorm | SplitRmsNorm | None = None
+    scale: float | None = None  # None: 1 / sqrt(H)
+    window: int | None = None  # positions that a query sees, itself included
+    sinks: Tensor | None = None  # [1, N, 1, 1]
     compute: ComputeConfig | None = None
 
     def __call__(
@@ -49,12 +55,37 @@ class Attention:
         The keys and values of these positions are written into the cache.
         """
         qkv = chip.linear(x_BSD, self.qkv_weight, self.qkv_bias, self.compute)
+        if isinstance(self.query_norm, SplitRmsNorm):
+            qkv = self._norm_all(chip, qkv)
         q_BNSH, k_BKSH, v_BKSH = chip.create_heads(qkv, self.num_query_heads, self.num_kv_heads)
+        if isinstance(self.query_norm, RmsNorm) and isinstance(self.key_norm, RmsNorm):
+            q_BNSH, k_BKSH = self.query_norm(chip, q_BNSH), self.key_norm(chip, k_BKSH)
         q_BNSH = chip.rotary_embedding(q_BNSH, rotary.cos_SH, rotary.sin_SH)
         k_BKSH = chip.rotary_embedding(k_BKSH, rotary.cos_SH, rotary.sin_SH)
         chip.update_cache(cache.k_BKLH, k_BKSH, start)
         chip.update_cache(cache.v_BKLH, v_BKSH, start)
-        mixed_BNSH = chip.attention(q_BNSH, cache.k_BKLH, cache.v_BKLH, start)
+        mixed_BNSH = self._mix(chip, q_BNSH, cache, start)
         mixed = chip.concat_heads(mixed_BNSH)
         out = chip.linear(mixed, self.output_weight, self.output_bias, self.compute)
         return chip.all_reduce(out)
+
+    def _mix(self, chip: MeshChip, q_BNSH: Tensor, cache: LayerCache, start: int) -> Tensor:
+        """The values that each query attends to."""
+        k_BKLH, v_BKLH = cache.k_BKLH, cache.v_BKLH
+        if self.window is None and self.sinks is None:
+            return chip.attention(q_BNSH, k_BKLH, v_BKLH, start, self.scale)
+        return chip.windowed_attention(
+            q_BNSH, k_BKLH, v_BKLH, start, self.scale, self.window, self.sinks
+        )
+
+    def _norm_all(self, chip: MeshChip, qkv: Tensor) -> Tensor:
+        """q and k normalised over all heads of all chips; v as it is."""
+        assert self.query_norm is not None and self.key_norm is not None
+        head = qkv.shape[-1] // (self.num_query_heads + 2 * self.num_kv_heads)
+        ends = self.num_query_heads * head, (self.num_query_heads + self.num_kv_heads) * head
+        batch, length, width = qkv.shape
+        q, k, v = (
+            chip.slice(qkv, (0, 0, begin), (batch, length, end))
+            for begin, end in zip((0, *ends), (*ends, width), strict=True)
+        )
+        return chip.concat([self.query_norm(chip, q), self.key_norm(chip, k), v], dim=-1)

@@ -25,10 +25,12 @@ class VocabularyEmbedding:
 
     table_VcD: Tensor
     first_row: int
+    scale: float = 1.0
 
     def __call__(self, chip: MeshChip, ids_BS: Tensor) -> Tensor:
         """ids [B, S] to embeddings [B, S, D], the same on every chip."""
-        return chip.all_reduce(chip.embedding(ids_BS, self.table_VcD, self.first_row))
+        x_BSD = chip.all_reduce(chip.embedding(ids_BS, self.table_VcD, self.first_row))
+        return x_BSD if self.scale == 1.0 else chip.mul(x_BSD, self.scale)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from meshtwin.chip.tensor import encode
 from meshtwin.deploy.errors import CorruptGguf, UnsupportedGguf
 from meshtwin.deploy.gguf import convert_gguf
 from meshtwin.deploy.pull import check_folder
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.hugging_face import read_config
 from meshtwin.models.tokenizer import Tokenizer
 from meshtwin.models.weights import Checkpoint
 
@@ -55,7 +55,7 @@ def test_bfloat16_is_rounded_once(tiny: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_the_config_is_the_gguf_s(tiny: Path, tmp_path: Path, dtype: str) -> None:
-    config = LlamaConfig.from_folder(check_folder(convert_gguf(tiny, tmp_path, dtype)))
+    config = read_config(check_folder(convert_gguf(tiny, tmp_path, dtype)))
     expected = {name: getattr(CONFIG, name) for name in CONFIG.__slots__} | {"dtype": dtype}
     assert {name: getattr(config, name) for name in config.__slots__} == expected
 
@@ -66,8 +66,9 @@ def test_quantised_biased_tied_models_convert(tmp_path: Path) -> None:
     )
     path = write_gguf(tmp_path / "tiny.gguf", config, kind=Q8_0)
     folder = convert_gguf(path, tmp_path / "made", "float32")
-    read = LlamaConfig.from_folder(check_folder(folder))
-    assert (read.attention_bias, read.mlp_bias, read.tie_word_embeddings) == (True, True, True)
+    read = read_config(check_folder(folder))
+    assert (read.qkv_bias, read.output_bias, read.mlp_bias) == (True, True, True)
+    assert read.tie_word_embeddings
     checkpoint = Checkpoint(folder)
     for name, array in random_weights(config).items():
         step = np.abs(array).max() / 127 if array.ndim == 2 else 0

@@ -12,7 +12,7 @@ from meshtwin.chip.memory.banks import layers_together
 from meshtwin.chip.memory.config import MemoryConfig
 from meshtwin.deploy.cli import main
 from meshtwin.deploy.memory_picture import extent, svg, text_bar
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 
 from ..models.tiny import hf_config, tiny_config
 
@@ -24,7 +24,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def write(folder: Path, config: LlamaConfig) -> None:
+def write(folder: Path, config: DecoderConfig) -> None:
     (folder / "config.json").write_text(json.dumps(hf_config(config)))
 
 

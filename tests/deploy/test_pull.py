@@ -14,8 +14,8 @@ from meshtwin.deploy.catalogue import CATALOGUE, PackagedModel
 from meshtwin.deploy.errors import CacheRefused, ChecksumMismatch, DownloadFailed, UnknownModel
 from meshtwin.deploy.progress import silent
 from meshtwin.deploy.pull import pull
-from meshtwin.models.config import LlamaConfig
 from meshtwin.models.errors import CheckpointNotFound, CorruptCheckpoint
+from meshtwin.models.hugging_face import read_config
 from meshtwin.models.shapes import open_folder
 from meshtwin.models.tokenizer import Tokenizer
 
@@ -279,7 +279,7 @@ def test_a_hub_that_is_out_of_reach_is_a_failed_download(monkeypatch: pytest.Mon
 @pytest.mark.slow
 def test_smollm2_is_what_the_catalogue_says(smollm2_float32: Path, smollm2_bfloat16: Path) -> None:
     for folder, dtype in ((smollm2_float32, "float32"), (smollm2_bfloat16, "bfloat16")):
-        config = LlamaConfig.from_folder(folder)
+        config = read_config(folder)
         assert (config.num_layers, config.hidden_size, config.vocab_size) == (30, 576, 49152)
         assert (config.num_heads, config.num_kv_heads, config.head_dim) == (9, 3, 64)
         assert (config.rope_theta, config.rms_norm_eps) == (100_000.0, 1e-5)

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 
 from ..models.tiny import random_weights
 from ..models.tiny_tokenizer import TEMPLATE, byte_level_tokenizer
@@ -69,7 +69,7 @@ def tokenizer_metadata() -> dict[str, Any]:
     }
 
 
-def model_metadata(config: LlamaConfig) -> dict[str, Any]:
+def model_metadata(config: DecoderConfig) -> dict[str, Any]:
     """`general.*` and `llama.*` of a config."""
     return {
         "general.architecture": "llama",
@@ -87,7 +87,7 @@ def model_metadata(config: LlamaConfig) -> dict[str, Any]:
 
 def write_gguf(
     path: Path,
-    config: LlamaConfig,
+    config: DecoderConfig,
     changes: dict[str, Any] | None = None,
     kind: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.F32,
     more_tensors: dict[str, npt.NDArray[np.float32]] | None = None,

@@ -22,7 +22,8 @@ from meshtwin.mesh.comparison import Comparison
 from meshtwin.mesh.program import MeshChip
 from meshtwin.models import programs
 from meshtwin.models.builder import load_decoder
-from meshtwin.models.decoder import Block, Decoder
+from meshtwin.models.decoder import Decoder
+from meshtwin.models.layers.block import Block
 from meshtwin.models.shapes import open_folder
 
 from ..spmd import run_spmd

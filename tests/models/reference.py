@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.rotary import rotary_tables
 from meshtwin.models.shapes import layer_shapes, open_folder
 
@@ -51,7 +51,7 @@ class ReferenceLlama:
         return new
 
 
-def decoder_layer(config: LlamaConfig, layer: dict[str, Array], x_SD: Array) -> Array:
+def decoder_layer(config: DecoderConfig, layer: dict[str, Array], x_SD: Array) -> Array:
     """x + attention(norm(x)), then x + mlp(norm(x))."""
     normed_SD = rms_norm(x_SD, layer["input_layernorm.weight"], config.rms_norm_eps)
     x_SD = x_SD + self_attention(config, layer, normed_SD)
@@ -61,7 +61,7 @@ def decoder_layer(config: LlamaConfig, layer: dict[str, Array], x_SD: Array) -> 
     return x_SD + linear(layer, "mlp.down_proj", gated_SF)
 
 
-def self_attention(config: LlamaConfig, layer: dict[str, Array], x_SD: Array) -> Array:
+def self_attention(config: DecoderConfig, layer: dict[str, Array], x_SD: Array) -> Array:
     """Causal attention with grouped heads and rotary positions 0 .. S-1."""
     length = len(x_SD)
     q_NSH = rotate(config, heads(linear(layer, "self_attn.q_proj", x_SD), config.num_heads))
@@ -81,7 +81,7 @@ def heads(x: Array, num_heads: int) -> Array:
     return x.reshape(len(x), num_heads, -1).swapaxes(0, 1)
 
 
-def rotate(config: LlamaConfig, x_NSH: Array) -> Array:
+def rotate(config: DecoderConfig, x_NSH: Array) -> Array:
     """Turn dims i and i + H/2 of each head by the angle of its position."""
     cos_SH, sin_SH = rotary_tables(config, x_NSH.shape[1])
     half = x_NSH.shape[-1] // 2

@@ -13,7 +13,7 @@ from meshtwin.chip.dtype import DType
 from meshtwin.chip.tensor import Tensor
 from meshtwin.mesh.program import MeshChip
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.shapes import open_folder
 
 from ..spmd import run_spmd
@@ -32,7 +32,7 @@ broad = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCh
 class Model:
     """A random checkpoint of a config in a folder that lasts as long as the object."""
 
-    def __init__(self, config: LlamaConfig, stored: str = "F32", seed: int = 0) -> None:
+    def __init__(self, config: DecoderConfig, stored: str = "F32", seed: int = 0) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.folder = write_tiny(Path(self._folder.name), config, stored, seed)
 

@@ -5,6 +5,7 @@ from meshtwin.chip.dtype import DType
 from meshtwin.models import programs
 from meshtwin.models.builder import DecoderBuilder
 from meshtwin.models.compute import model_compute
+from meshtwin.models.layers.mlp import GatedMlp
 
 from .reference import ReferenceLlama
 from .sharded import Array, Model
@@ -18,7 +19,7 @@ def logits(model: Model, dtype: DType, compute: ComputeConfig | None) -> Array:
 
     def program(builder: DecoderBuilder) -> Array | None:
         chip = builder.chip
-        chosen = DecoderBuilder(chip, builder.load.checkpoint, builder.config, dtype, compute)
+        chosen = DecoderBuilder(chip, builder.load.source, builder.config, dtype, compute)
         return programs.all_logits(chip, chosen.decoder(), IDS)
 
     found: Array = model.run(1, dtype, program)[0]
@@ -26,8 +27,13 @@ def logits(model: Model, dtype: DType, compute: ComputeConfig | None) -> Array:
 
 
 def test_a_float32_model_is_the_reference_and_a_bfloat16_one_whole() -> None:
-    assert model_compute(DType.FLOAT32) is EXACT
-    assert model_compute(DType.BFLOAT16).fidelity is Fidelity.HIFI4
+    assert model_compute(DType.FLOAT32, DType.FLOAT32) is EXACT
+    assert model_compute(DType.BFLOAT16, DType.BFLOAT16).fidelity is Fidelity.HIFI4
+
+
+def test_block_floats_are_multiplied_in_as_few_phases_as_leave_them_whole() -> None:
+    assert model_compute(DType.BFLOAT16, DType.BFP8_B).fidelity is Fidelity.HIFI2
+    assert model_compute(DType.BFLOAT16, DType.BFP4_B).fidelity is Fidelity.LOFI
 
 
 def test_one_config_is_that_of_every_linear_layer() -> None:
@@ -35,17 +41,18 @@ def test_one_config_is_that_of_every_linear_layer() -> None:
 
     def layers(builder: DecoderBuilder) -> list[ComputeConfig | None]:
         chosen = DecoderBuilder(
-            builder.chip, builder.load.checkpoint, builder.config, builder.dtype, lofi
+            builder.chip, builder.load.source, builder.config, builder.dtype, lofi
         )
         decoder = chosen.decoder()
-        of_blocks = [
-            layer.compute for block in decoder.blocks for layer in (block.attention, block.mlp)
-        ]
-        return [decoder.head.compute, *of_blocks]
+        found = [decoder.head.compute]
+        for block in decoder.blocks:
+            assert isinstance(block.mlp, GatedMlp)
+            found += [block.attention.compute, block.mlp.compute, block.mlp.down_compute]
+        return found
 
     with Model(tiny_config(), "BF16") as model:
         (found,) = model.run(1, DType.BFLOAT16, layers)
-    assert found == [lofi] * 5
+    assert found == [lofi] * 7
 
 
 def test_fewer_phases_take_a_model_further_from_the_reference() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from meshtwin.chip.dtype import DType
 from meshtwin.models import programs
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig, RopeScaling
+from meshtwin.models.config import DecoderConfig
+from meshtwin.models.rope_scaling import Llama3Scaling
 from meshtwin.models.sampling import Sampling
 
 from .reference import ReferenceLlama
@@ -18,7 +19,7 @@ from .sharded import Array, Model, Program, broad, same_on_all
 from .strategies import mesh_sizes
 from .tiny import tiny_config
 
-SCALING = RopeScaling(8.0, 1.0, 4.0, 16)
+SCALING = Llama3Scaling(8.0, 1.0, 4.0, 16)
 VARIANTS: dict[str, dict[str, Any]] = {
     "untied": {},
     "tied": {"tie_word_embeddings": True},
@@ -74,7 +75,7 @@ def generate(ids: list[int], count: int, sampling: Sampling) -> Program:
     return program
 
 
-def configs(variant: str) -> LlamaConfig:
+def configs(variant: str) -> DecoderConfig:
     return tiny_config(**{"eos_token_ids": (), **VARIANTS[variant]})
 
 

@@ -16,7 +16,7 @@ from meshtwin.chip.compute_config import ComputeConfig, Fidelity
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError, InvalidArgument, MeshtwinError, OutOfMemory
 from meshtwin.mesh.device import MeshDevice, open_mesh
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.errors import (
     CheckpointNotFound,
     ContextOverflow,
@@ -304,7 +304,7 @@ def test_a_cache_that_does_not_fit_names_the_chip_and_the_mesh_lives_on(
     assert new_tokens(generator) == expected
 
 
-def write_sparse(folder: Path, config: LlamaConfig) -> Path:
+def write_sparse(folder: Path, config: DecoderConfig) -> Path:
     """A checkpoint of zeros that takes no room on the disk."""
     header, end = {}, 0
     for name, shape in weight_shapes(config).items():

@@ -16,7 +16,7 @@ from meshtwin.chip.tensor import Tensor, decode, encode
 from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.program import MeshChip
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.errors import CorruptCheckpoint
 from meshtwin.models.head_plan import HeadPlan, plan_heads
 from meshtwin.models.loader import Loader, part_of, width_of
@@ -108,7 +108,7 @@ def test_every_head_is_on_a_chip_whole_and_padded_heads_are_zero(
 
 
 def check_heads(
-    config: LlamaConfig, load: Loader, plan: HeadPlan, weights: dict[str, Array]
+    config: DecoderConfig, load: Loader, plan: HeadPlan, weights: dict[str, Array]
 ) -> None:
     """The chip's q, k, v and o hold the plan's heads, each as in the checkpoint; None is zeros."""
     name, dim = "model.layers.0.self_attn.", config.head_dim

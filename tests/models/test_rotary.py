@@ -3,15 +3,15 @@ import math
 import numpy as np
 import pytest
 
-from meshtwin.models.config import RopeScaling
+from meshtwin.models.rope_scaling import Llama3Scaling
 from meshtwin.models.rotary import inverse_frequencies, rotary_tables
 
 from .tiny import tiny_config
 
-LLAMA3 = RopeScaling(8.0, 1.0, 4.0, 8192)
+LLAMA3 = Llama3Scaling(8.0, 1.0, 4.0, 8192)
 
 
-def llama3_by_the_book(frequency: float, scaling: RopeScaling) -> float:
+def llama3_by_the_book(frequency: float, scaling: Llama3Scaling) -> float:
     """One frequency, in the words of Llama 3.1's reference code (apply_scaling)."""
     wavelength = 2 * math.pi / frequency
     if wavelength < scaling.original_max_position_embeddings / scaling.high_freq_factor:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.shapes import weight_shapes
 from meshtwin.models.weights_writer import write_weights
 
@@ -25,12 +25,15 @@ SIZES: dict[str, Any] = {
 }
 
 
-def tiny_config(**changes: Any) -> LlamaConfig:
+def tiny_config(**changes: Any) -> DecoderConfig:
     """A Llama of two narrow layers."""
-    return LlamaConfig(**{**SIZES, **changes})
+    if "attention_bias" in changes:  # the word of config.json for both
+        has_bias = changes.pop("attention_bias")
+        changes |= {"qkv_bias": has_bias, "output_bias": has_bias}
+    return DecoderConfig(**{**SIZES, **changes})
 
 
-def random_weights(config: LlamaConfig, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+def random_weights(config: DecoderConfig, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
     """Weights that keep activations near one: norms about 1, matrices of std 1/sqrt(in)."""
     rng = np.random.default_rng(seed)
     weights = {}
@@ -41,7 +44,7 @@ def random_weights(config: LlamaConfig, seed: int = 0) -> dict[str, npt.NDArray[
     return weights
 
 
-def hf_config(config: LlamaConfig) -> dict[str, Any]:
+def hf_config(config: DecoderConfig) -> dict[str, Any]:
     """config.json as transformers 4 writes it."""
     return {
         "architectures": ["LlamaForCausalLM"],
@@ -60,7 +63,7 @@ def hf_config(config: LlamaConfig) -> dict[str, Any]:
         "rope_scaling": config.rope_scaling
         and {"rope_type": "llama3"} | asdict(config.rope_scaling),
         "tie_word_embeddings": config.tie_word_embeddings,
-        "attention_bias": config.attention_bias,
+        "attention_bias": config.qkv_bias,
         "mlp_bias": config.mlp_bias,
         "bos_token_id": list(config.bos_token_ids) or None,
         "eos_token_id": list(config.eos_token_ids) or None,
@@ -68,7 +71,7 @@ def hf_config(config: LlamaConfig) -> dict[str, Any]:
     }
 
 
-def write_tiny(folder: Path, config: LlamaConfig, dtype: str = "F32", seed: int = 0) -> Path:
+def write_tiny(folder: Path, config: DecoderConfig, dtype: str = "F32", seed: int = 0) -> Path:
     """Write config.json and model.safetensors; dtype is F32 or BF16."""
     weights = random_weights(config, seed)
     folder.mkdir(parents=True, exist_ok=True)

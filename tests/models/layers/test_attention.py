@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 from meshtwin.models.kv_cache import KvCache
 from meshtwin.models.layers.attention import Rotary
 from meshtwin.models.rotary import rotary_tables
@@ -35,7 +35,7 @@ def attention(x_BSD: Array, prefill: int) -> Program:
     def program(builder: DecoderBuilder) -> Array:
         chip, config, dtype = builder.chip, builder.config, builder.dtype
         batch, length, _ = x_BSD.shape
-        layer = builder.attention(LAYER + "self_attn.")
+        layer = builder.attention(0)
         shape = (batch, layer.num_kv_heads, length + 2, config.head_dim)
         (cache,) = KvCache.allocate(chip, 1, shape, dtype).layers
         tables = rotary_tables(config, length)
@@ -51,13 +51,13 @@ def attention(x_BSD: Array, prefill: int) -> Program:
     return program
 
 
-def reference(config: LlamaConfig, x_BSD: Array) -> Array:
+def reference(config: DecoderConfig, x_BSD: Array) -> Array:
     weights = random_weights(config)
     layer = {name.removeprefix(LAYER): array for name, array in weights.items()}
     return np.stack([self_attention(config, layer, x_SD) for x_SD in x_BSD])
 
 
-def check(config: LlamaConfig, num_chips: int, prefill: int, decode: int, dtype: DType) -> None:
+def check(config: DecoderConfig, num_chips: int, prefill: int, decode: int, dtype: DType) -> None:
     x = activations(2, prefill + decode, config.hidden_size)
     with Model(config) as model:
         (whole,) = model.run(1, dtype, attention(x, prefill))
@@ -67,7 +67,7 @@ def check(config: LlamaConfig, num_chips: int, prefill: int, decode: int, dtype:
         assert_agree(whole, reference(config, x), 1, dtype)
 
 
-def config_of(kv: int, group: int, head_dim: int, width: int, bias: bool = False) -> LlamaConfig:
+def config_of(kv: int, group: int, head_dim: int, width: int, bias: bool = False) -> DecoderConfig:
     return tiny_config(
         num_layers=1,
         num_heads=kv * group,

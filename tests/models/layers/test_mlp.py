@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.config import LlamaConfig
+from meshtwin.models.config import DecoderConfig
 
 from ..reference import linear, sigmoid
 from ..sharded import (
@@ -34,7 +34,7 @@ def mlp(x: Array) -> Program:
     return program
 
 
-def reference(config: LlamaConfig, x: Array) -> Array:
+def reference(config: DecoderConfig, x: Array) -> Array:
     layer = random_weights(config)
     gate = linear(layer, NAME + "gate_proj", x)
     gated: Array = gate * sigmoid(gate) * linear(layer, NAME + "up_proj", x)

@@ -21,7 +21,7 @@ def test_a_norm_is_the_same_on_every_chip_and_on_one(
 
     def program(builder: DecoderBuilder) -> object:
         chip = builder.chip
-        return builder.norm("model.norm.weight")(chip, chip.tensor(x, dtype))
+        return builder.norm("model.norm")(chip, chip.tensor(x, dtype))
 
     with Model(config) as model:
         found = same_on_all(model.run(num_chips, dtype, program))
