@@ -18,9 +18,10 @@ from ..mesh.device import open_mesh
 from ..models.accuracy import Accuracy, Scores, accuracy, score, windows_of
 from ..models.generator import Generator
 from ..models.hugging_face import read_config
+from ..models.precision import Precision
 from ..models.tokenizer import Tokenizer
 from . import arguments
-from .compare_command import fidelity, model_dtype
+from .compare_command import fidelity
 from .excerpt import moby_dick
 from .pull import pull
 
@@ -62,8 +63,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--box", type=arguments.box, default="quietbox2", help="see `meshtwin boxes` (%(default)s)"
     )
     command.add_argument(
-        "--dtype", type=model_dtype, nargs="+", default=[DType.BFLOAT16], metavar="DTYPE",
-        help="of weights and activations: bfloat16 (bf16) or float32 (bfloat16)",
+        "--precision", "--dtype", type=arguments.precision, nargs="+", metavar="PRECISION",
+        default=[Precision.uniform(DType.BFLOAT16)],
+        help=f"one or more: {arguments.PRECISION_HELP} (bfloat16)",
     )  # fmt: skip
     command.add_argument(
         "--fidelity", type=fidelity, metavar="FIDELITY",
@@ -87,21 +89,26 @@ def run(args: argparse.Namespace) -> int:
     if args.window > args.tokens:
         args.misuse(f"--window {args.window} is more than --tokens {args.tokens}: the nearest "
                     f"is --window {args.tokens}")  # fmt: skip
-    folders = {dtype: pull(args.model, dtype.label) for dtype in (DType.FLOAT32, *args.dtype)}
+    reference = Precision.uniform(DType.FLOAT32)
+    folders = {
+        wanted.checkpoint_dtype: pull(args.model, wanted.checkpoint_dtype)
+        for wanted in (reference, *args.precision)
+    }
     text = args.text.read_text(encoding="utf-8") if args.text else moby_dick()
-    folder = folders[DType.FLOAT32]
+    folder = folders[reference.checkpoint_dtype]
     context = read_config(folder).max_position_embeddings
     if args.window > context:
         raise InvalidArgument(f"--window {args.window} is more than the model's context: {context}")
     windows = windows_of(Tokenizer(folder).encode(text)[: args.tokens], args.window)
-    exact = _scores(args, folder, DType.FLOAT32, None, windows)
+    exact = _scores(args, folder, reference, None, windows)
     results = {}
-    for dtype in args.dtype:
-        is_same = dtype is DType.FLOAT32 and args.fidelity is None
-        own = exact if is_same else _scores(args, folders[dtype], dtype, args.fidelity, windows)
-        results[dtype.label] = accuracy(own, exact)
+    for wanted in args.precision:
+        own = exact
+        if wanted != reference or args.fidelity is not None:
+            own = _scores(args, folders[wanted.checkpoint_dtype], wanted, args.fidelity, windows)
+        results[wanted.name] = accuracy(own, exact)
     if args.json:
-        rows = [{"dtype": name, **asdict(result)} for name, result in results.items()]
+        rows = [{"precision": name, **asdict(result)} for name, result in results.items()]
         print(json.dumps({"model": args.model, "box": args.box.name, "rows": rows}, indent=2))
     else:
         show(args, results, len(windows))
@@ -118,8 +125,8 @@ def show(args: argparse.Namespace, results: dict[str, Accuracy], num_windows: in
         "beside a float32 run"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("dtype", "top-1", "top-5", "perplexity", "float32's"):
-        table.add_column(title, justify="left" if title == "dtype" else "right", no_wrap=True)
+    for title in ("precision", "top-1", "top-5", "perplexity", "float32's"):
+        table.add_column(title, justify="left" if title == "precision" else "right", no_wrap=True)
     for name, result in results.items():
         table.add_row(
             name,
@@ -134,15 +141,15 @@ def show(args: argparse.Namespace, results: dict[str, Accuracy], num_windows: in
 def _scores(
     args: argparse.Namespace,
     folder: Path,
-    dtype: DType,
+    precision: Precision,
     compute: ComputeConfig | None,
     windows: Sequence[Sequence[int]],
 ) -> Scores:
     """Run the windows on a mesh of its own, so that no two models need room at once."""
-    name = f"{dtype}" if compute is None else f"{dtype}, {compute.fidelity}"
+    name = precision.name if compute is None else f"{precision.name}, {compute.fidelity}"
 
     def progress(done: int, count: int) -> None:
         print(f"meshtwin: {name}: {done} of {count} windows", file=sys.stderr)
 
     with open_mesh(args.box, address=args.address) as mesh:
-        return score(Generator(mesh, folder, dtype, compute), windows, progress)
+        return score(Generator(mesh, folder, precision, compute), windows, progress)

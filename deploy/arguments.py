@@ -14,6 +14,7 @@ from ..fabric.errors import UnknownBox
 from ..fabric.topology import Box, load_box
 from ..mesh.errors import PlacementError
 from ..mesh.placement import axis_index
+from ..models.precision import Precision
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -50,6 +51,20 @@ def dtype(text: str) -> DType:
         known = ", ".join(kind.label for kind in REDUCIBLE)
         raise argparse.ArgumentTypeError(f"dtype {found.label}: measured are {known}")
     return found
+
+
+def precision(text: str) -> Precision:
+    """The formats that a model runs in."""
+    try:
+        return Precision.parse(text)
+    except DTypeError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+PRECISION_HELP = (
+    "float32, bfloat16, performance (bfp4 gate and up, bfp8 elsewhere), accuracy (bfp8 MLP), or a "
+    "format of all weights such as bfp8_b"
+)
 
 
 def axis(text: str) -> int | None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..chip.compute_config import ComputeConfig, Fidelity
-from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument
 from ..chip.figures import Bound
 from ..mesh.compare import OneChip, Reference, compare
@@ -18,6 +17,7 @@ from ..models import programs
 from ..models.config import DecoderConfig
 from ..models.errors import ContextOverflow, TokenError
 from ..models.hugging_face import read_config
+from ..models.precision import Precision
 from ..models.tokenizer import Tokenizer
 from . import arguments
 from .generate_command import DEFAULT_PROMPT
@@ -69,8 +69,8 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--box", type=arguments.box, default="quietbox2", help="see `meshtwin boxes` (%(default)s)"
     )
     command.add_argument(
-        "--dtype", type=model_dtype, default="bfloat16",
-        help="of weights and activations: bfloat16 (bf16) or float32 (%(default)s)",
+        "--precision", "--dtype", type=arguments.precision, default="bfloat16",
+        help=f"{arguments.PRECISION_HELP} (%(default)s)",
     )  # fmt: skip
     command.add_argument(
         "--fidelity", type=fidelity, metavar="FIDELITY",
@@ -109,7 +109,7 @@ class Request:
 
     folder: Path
     config: DecoderConfig
-    dtype: DType
+    precision: Precision
     prompt_ids: list[int]
     against: str
     compute: ComputeConfig | None
@@ -141,7 +141,7 @@ def prepare(args: argparse.Namespace) -> Request:
         TokenError: the prompt is empty.
         InvalidArgument: the two checkpoints are not of the same shape.
     """
-    folder = pull(args.model, args.dtype.label)
+    folder = pull(args.model, args.precision.checkpoint_dtype)
     config = read_config(folder)
     prompt_ids = Tokenizer(folder).encode(args.prompt)
     if not prompt_ids:
@@ -150,17 +150,17 @@ def prepare(args: argparse.Namespace) -> Request:
         raise ContextOverflow(len(prompt_ids), 0, config.max_position_embeddings)
     against = args.against
     if against not in REFERENCES:
-        good = pull(against, args.dtype.label)
+        good = pull(against, args.precision.checkpoint_dtype)
         _check_alike(config, read_config(good), against)
         against = str(good)
-    return Request(folder, config, args.dtype, prompt_ids, against, args.fidelity)
+    return Request(folder, config, args.precision, prompt_ids, against, args.fidelity)
 
 
 def compare_model(mesh: MeshDevice, request: Request) -> Comparison:
     """Load the model, and the reference if it has weights of its own, and compare a prefill."""
-    ids, dtype, config = request.prompt_ids, request.dtype, request.config
+    ids, precision, config = request.prompt_ids, request.precision, request.config
     _say(f"loading {request.folder}")
-    model = str(request.folder), config, dtype
+    model = str(request.folder), config, precision
     decoder = mesh.run(programs.load, *model, request.compute, keep=True)
     reference: Reference | OneChip | None = None
     if request.against == ONE_CHIP:
@@ -169,7 +169,7 @@ def compare_model(mesh: MeshDevice, request: Request) -> Comparison:
     elif request.against != FLOAT32:
         _say(f"loading {request.against}, the reference")
         compute = request.compute
-        good = mesh.run(programs.load, request.against, config, dtype, compute, keep=True)
+        good = mesh.run(programs.load, request.against, config, precision, compute, keep=True)
         reference = Reference(programs.all_logits, good, ids)
     _say(f"comparing {config.num_layers} layers over {len(ids)} tokens on {mesh.num_chips} chips")
     return compare(mesh, programs.all_logits, decoder, ids, reference=reference)
@@ -207,16 +207,6 @@ def _bound(args: argparse.Namespace) -> Bound:
     except InvalidArgument as error:
         args.misuse(str(error))
         raise
-
-
-def model_dtype(text: str) -> DType:
-    """A format that a model runs in."""
-    found = arguments.dtype(text)
-    legal = (DType.BFLOAT16, DType.FLOAT32)
-    if found not in legal:
-        known = ", ".join(dtype.label for dtype in legal)
-        raise argparse.ArgumentTypeError(f"a model in {found}: legal are {known}")
-    return found
 
 
 def fidelity(text: str) -> ComputeConfig:

@@ -9,14 +9,15 @@ from typing import Any
 
 from rich.console import Console
 
-from ..chip.dtype import DType
 from ..fabric.topology import load_box
 from ..mesh.device import TRANSPORTS, open_mesh
 from ..models.errors import ContextOverflow, TokenError
 from ..models.generator import Generator
 from ..models.hugging_face import read_config
+from ..models.precision import Precision
 from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
+from . import arguments
 from .generate_summary import show, summarise
 from .pull import pull
 
@@ -56,10 +57,11 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--max-tokens", type=_count, default=64, metavar="N", help="new tokens (%(default)s)"
     )
     command.add_argument(
+        "--precision",
         "--dtype",
-        choices=("bfloat16", "float32"),
+        type=arguments.precision,
         default="bfloat16",
-        help="of weights and activations (%(default)s)",
+        help=f"{arguments.PRECISION_HELP} (%(default)s)",
     )
     sampling = command.add_argument_group("sampling")
     sampling.add_argument(
@@ -86,7 +88,7 @@ class Request:
     prompt_ids: list[int]
     max_tokens: int
     sampling: Sampling
-    dtype: DType
+    precision: Precision
     tokenizer: Tokenizer
 
 
@@ -98,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     _say(f"opening {box.name}: {box.num_chips} chips, one Ray actor each", quiet)
     with open_mesh(box, address=args.address, transport=args.transport) as mesh:
         _say(f"loading {request.folder}", quiet)
-        generator = Generator(mesh, request.folder, request.dtype)
+        generator = Generator(mesh, request.folder, request.precision)
         text = stream(generator, request, None if quiet else sys.stdout.write)
         result = summarise(args.model, generator, mesh.reports(), text)
     if quiet:
@@ -117,7 +119,7 @@ def prepare(args: argparse.Namespace) -> Request:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is no model of ours.
         TokenError: the prompt is empty.
     """
-    folder = pull(args.model, args.dtype)
+    folder = pull(args.model, args.precision.checkpoint_dtype)
     config, tokenizer = read_config(folder), Tokenizer(folder)
     if args.chat:
         prompt_ids = tokenizer.chat([{"role": "user", "content": args.prompt}])
@@ -127,8 +129,8 @@ def prepare(args: argparse.Namespace) -> Request:
         raise TokenError("the prompt is empty: give at least one token")
     if len(prompt_ids) + args.max_tokens > config.max_position_embeddings:
         raise ContextOverflow(len(prompt_ids), args.max_tokens, config.max_position_embeddings)
-    dtype = DType.parse(args.dtype)
-    return Request(folder, prompt_ids, args.max_tokens, _sampling(args), dtype, tokenizer)
+    sampling, precision = _sampling(args), args.precision
+    return Request(folder, prompt_ids, args.max_tokens, sampling, precision, tokenizer)
 
 
 def stream(generator: Generator, request: Request, write: Any | None) -> str:

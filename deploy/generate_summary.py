@@ -27,7 +27,7 @@ def summarise(
         "stopped_by": statistics.stopped_by,
         "model": model,
         "box": mesh.box.name,
-        "dtype": generator.dtype.label,
+        "dtype": generator.precision.name,
         "num_chips": mesh.num_chips,
         "num_prompt_tokens": statistics.num_prompt_tokens,
         "num_new_tokens": statistics.num_new_tokens,

@@ -76,7 +76,11 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--batch", type=arguments.at_least(1), default=1, help="sequences (%(default)s)"
     )
     command.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), default="bfloat16", help="(%(default)s)"
+        "--precision",
+        "--dtype",
+        type=arguments.precision,
+        default="bfloat16",
+        help=f"{arguments.PRECISION_HELP} (%(default)s)",
     )
     command.add_argument("--svg", metavar="FILE", help="also draw a picture")
     command.set_defaults(run=run)
@@ -88,12 +92,10 @@ def run(args: argparse.Namespace) -> int:
         return tell(args, args.program, run_program(args.program, args.box))
     folder = Path(args.model).expanduser()
     if not (folder / "config.json").is_file():
-        folder = pull(args.model, args.dtype)
+        folder = pull(args.model, args.precision.checkpoint_dtype)
     config = read_config(folder)
     length = args.max_length or min(LENGTH, config.max_position_embeddings)
-    report = plan_memory(
-        args.box, config, arguments.dtype(args.dtype), length, args.prompt_length, args.batch
-    )
+    report = plan_memory(args.box, config, args.precision, length, args.prompt_length, args.batch)
     return tell(args, args.model, report, length)
 
 

@@ -29,6 +29,11 @@ class Precision:
     head: DType
     kv_cache: DType
 
+    @property
+    def checkpoint_dtype(self) -> str:
+        """The format of the checkpoint that serves it best: float32 or bfloat16."""
+        return "float32" if self.activations is DType.FLOAT32 else "bfloat16"
+
     @classmethod
     def uniform(cls, dtype: DType) -> "Precision":
         """One format for everything."""
