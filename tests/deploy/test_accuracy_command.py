@@ -28,8 +28,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--window", "1"], "'1' is not a whole number, 2 or more"),
         (["--window", "300", "--tokens", "200"], "the nearest is --window 200"),
         (["--fidelity", "HiFi5"], "unknown fidelity 'HiFi5': did you mean 'HiFi"),
-        (["--dtype", "bf17"], "unknown dtype 'bf17'"),
-        (["--dtype", "bf16", "int8"], "a model in int8: legal are bfloat16, float32"),
+        (["--dtype", "bf17"], "unknown precision 'bf17'"),
+        (["--dtype", "bf16", "int8"], "unknown precision 'int8'"),
     ],
 )
 def test_misuse_names_what_would_be_right(
@@ -57,7 +57,7 @@ def test_each_dtype_gets_a_row(
     argv += ["--window", "16", "--tokens", "50", "--dtype", "bf16", "float32"]
     assert main([*argv, "--json"]) == 0
     low, same = json.loads(capsys.readouterr().out)["rows"]
-    assert (low["dtype"], low["num_tokens"]) == ("bfloat16", 45)
+    assert (low["precision"], low["num_tokens"]) == ("bfloat16", 45)
     assert 0.5 < low["top1"] <= low["top5"] <= 1 and low["perplexity"] > 1
     assert (same["top1"], same["top5"]) == (1.0, 1.0)
     assert same["perplexity"] == same["reference_perplexity"] == low["reference_perplexity"]
