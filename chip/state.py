@@ -203,6 +203,8 @@ class ChipState:
             bytes=plan.work.bytes,
             flops=plan.work.flops,
             bound=cost.bound,
+            num_cores=max(1, min(self.spec.num_cores, plan.work.num_parallel)),
+            fidelity_phases=plan.work.fidelity_phases if plan.work.kind == "matmul" else 0,
         )
         planned = _Planned(plan.outputs, cost.duration_ps, OpFacts(record))
         if len(self._planned) >= MOST_PLANS:

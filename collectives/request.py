@@ -115,6 +115,7 @@ class Prepared:
             bytes=self.plan.bytes_sent,
             flops=0,
             bound="fabric",
+            group=call.ranks,
         )
 
 
