@@ -15,7 +15,7 @@ from ...chip.dtype import DType
 from ...chip.record import ChipRecords, OpRecord
 from ...chip.tensor import tensor_spec
 from ...chip.units import PS_PER_US
-from .joins import is_message
+from .joins import Place, is_message, joins
 from .lanes import FIDELITIES
 from .protobuf import delimited, message, number, packed, text
 
@@ -41,13 +41,13 @@ def write_chakra(folder: Path, chips: Sequence[ChipRecords]) -> None:
         OSError: the folder cannot be made or written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    groups = _groups(chips)
+    groups, tags = _groups(chips), _tags(chips)
     named = {name: list(group) for group, name in groups.items()}
     (folder / GROUPS).write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
     for chip in chips:
         with (folder / f"meshtwin.{chip.rank}.et").open("wb") as file:
             file.write(delimited(_metadata(chip)))
-            file.writelines(delimited(node) for node in _nodes(chip, groups))
+            file.writelines(delimited(node) for node in _nodes(chip, groups, tags))
 
 
 def _groups(chips: Sequence[ChipRecords]) -> Groups:
@@ -73,10 +73,15 @@ def _metadata(chip: ChipRecords) -> bytes:
     return text(1, VERSION) + b"".join(message(2, fact) for fact in facts)
 
 
-def _nodes(chip: ChipRecords, groups: Groups) -> Iterator[bytes]:
-    tags: dict[tuple[str, tuple[int, ...]], int] = {}  # messages so far, by name and (src, dst)
+def _tags(chips: Sequence[ChipRecords]) -> Mapping[Place, int]:
+    """A number for each message, the same at both ends; one whose other end is unknown has none."""
+    messages = [join for join in joins(chips) if join.is_message]
+    return {place: tag for tag, join in enumerate(messages, start=1) for place in join.places}
+
+
+def _nodes(chip: ChipRecords, groups: Groups, tags: Mapping[Place, int]) -> Iterator[bytes]:
     for identity, record in enumerate(chip.records, start=1):
-        tag = tags[record.name, record.group] = tags.get((record.name, record.group), -1) + 1
+        tag = tags.get(Place(chip.rank, identity - 1), 0)
         before = packed(4, [identity - 1]) + packed(5, [identity - 1])  # ctrl_deps, data_deps
         start_us, end_us = record.sim_start_ps // PS_PER_US, record.sim_end_ps // PS_PER_US
         split = len(record.input_shapes)

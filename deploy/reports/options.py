@@ -71,7 +71,7 @@ def write_reports(args: argparse.Namespace, chips: Sequence[ChipRecords]) -> lis
     lines = []
     writers: tuple[tuple[Path | None, Writer, str], ...] = (
         (args.trace, write_trace, "trace"),
-        (args.perf_csv, write_perf_csv, "table of ops"),
+        (args.perf_csv, write_perf_csv, "table"),
         (args.chakra, write_chakra, "Chakra traces"),
     )
     for path, write, what in writers:
