@@ -19,7 +19,7 @@ from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
 from .generate_summary import show, summarise
 from .pull import pull
-from .reports.options import add_report_options, wants_reports, write_reports
+from .reports import add_report_options, wants_reports, write_reports
 
 DEFAULT_PROMPT = "The capital of France is"
 EPILOG = """\

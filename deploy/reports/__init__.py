@@ -3,3 +3,16 @@
 Each writer takes the records of the chips (`MeshDevice.records()`, or planned ones) and a path.
 Every time in a report is simulated.
 """
+
+from .chakra import write_chakra
+from .options import add_report_options, wants_reports, write_reports, write_trace
+from .perf_csv import write_perf_csv
+
+__all__ = [
+    "add_report_options",
+    "wants_reports",
+    "write_chakra",
+    "write_perf_csv",
+    "write_reports",
+    "write_trace",
+]

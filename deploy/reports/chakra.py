@@ -32,7 +32,7 @@ GROUPS = "comm_group.json"
 Groups = Mapping[tuple[int, ...], str]
 
 
-def write_chakra(folder: Path, chips: Sequence[ChipRecords]) -> None:
+def write_chakra(folder: str | Path, chips: Sequence[ChipRecords]) -> None:
     """Write `meshtwin.RANK.et` for each chip, and the groups of chips by name: `comm_group.json`.
 
     The folder is made if there is none.
@@ -40,6 +40,7 @@ def write_chakra(folder: Path, chips: Sequence[ChipRecords]) -> None:
     Raises:
         OSError: the folder cannot be made or written.
     """
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     groups, tags = _groups(chips), _tags(chips)
     named = {name: list(group) for group, name in groups.items()}

@@ -21,14 +21,14 @@ TRACES: dict[str, Writer] = {
 """Formats of a trace, by the ending of the file's name."""
 
 
-def write_trace(path: Path, chips: Sequence[ChipRecords]) -> None:
+def write_trace(path: str | Path, chips: Sequence[ChipRecords]) -> None:
     """Write a trace in the format that the file's name ends in.
 
     Raises:
         InvalidArgument: it ends in none of `TRACES`; names the nearest.
         OSError: the file cannot be written.
     """
-    TRACES[_ending(path, list(TRACES))](path, chips)
+    TRACES[_ending(Path(path), list(TRACES))](Path(path), chips)
 
 
 def add_report_options(command: argparse.ArgumentParser) -> None:

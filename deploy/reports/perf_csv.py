@@ -29,13 +29,13 @@ _DTYPES = {"bfp8_b": "BFLOAT8_B", "bfp4_b": "BFLOAT4_B", "bfp2_b": "BFLOAT2_B"}
 Row = dict[str, str | int]
 
 
-def write_perf_csv(path: Path, chips: Sequence[ChipRecords]) -> None:
+def write_perf_csv(path: str | Path, chips: Sequence[ChipRecords]) -> None:
     """Write the ops of these chips as the CSV of Tenstorrent's profiler.
 
     Raises:
         OSError: the file cannot be written.
     """
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with Path(path).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns(), restval="")
         writer.writeheader()
         writer.writerows(rows(chips))

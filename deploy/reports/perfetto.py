@@ -19,14 +19,14 @@ SEQUENCE = number(10, 1)  # TracePacket.trusted_packet_sequence_id: all packets 
 SLICE_BEGIN, SLICE_END = 1, 2  # TrackEvent.Type
 
 
-def write_perfetto(path: Path, chips: Sequence[ChipRecords]) -> None:
+def write_perfetto(path: str | Path, chips: Sequence[ChipRecords]) -> None:
     """Write the ops of these chips as a Perfetto trace (`.perfetto-trace`).
 
     Raises:
         OSError: the file cannot be written.
     """
     begin_flows, end_flows = _flows(chips)
-    with path.open("wb") as file:
+    with Path(path).open("wb") as file:
         for chip in chips:
             file.writelines(_tracks(chip))
             file.writelines(_slices(chip, begin_flows, end_flows))

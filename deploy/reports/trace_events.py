@@ -17,14 +17,14 @@ from .lanes import LANES, details, lane_ids, process_id, title
 Event = dict[str, Any]
 
 
-def write_trace_events(path: Path, chips: Sequence[ChipRecords]) -> None:
+def write_trace_events(path: str | Path, chips: Sequence[ChipRecords]) -> None:
     """Write the ops of these chips as JSON trace events (`.json`), an event a line.
 
     Raises:
         OSError: the file cannot be written.
     """
     head = {"displayTimeUnit": "ns", "otherData": {"time": "simulated"}}
-    with path.open("w", encoding="utf-8") as file:
+    with Path(path).open("w", encoding="utf-8") as file:
         file.write(json.dumps(head)[:-1] + ', "traceEvents": [')
         separator = "\n"
         for event in events(chips):
