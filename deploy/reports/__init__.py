@@ -7,9 +7,11 @@ Every time in a report is simulated.
 from .chakra import write_chakra
 from .options import add_report_options, wants_reports, write_reports, write_trace
 from .perf_csv import write_perf_csv
+from .planned import planned_chips
 
 __all__ = [
     "add_report_options",
+    "planned_chips",
     "wants_reports",
     "write_chakra",
     "write_perf_csv",

@@ -10,6 +10,7 @@ from meshtwin.chip.record import Bound, ChipRecords, OpRecord
 PRODUCT = "p300c"
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "barrier")
 few = settings(max_examples=40, deadline=None)
+BOUNDS: tuple[Bound, ...] = ("compute", "dram", "dispatch")
 OPS = ("linear", "add", "attention", "conjure")  # the last one is known to no tool
 
 
@@ -72,7 +73,7 @@ def runs(draw: st.DrawFn) -> Run:
     for _ in range(draw(st.integers(0, 25))):
         kind = draw(st.sampled_from(("alone", "together", "message")))
         if kind == "alone" or run.num_chips == 1:
-            bound = draw(st.sampled_from(("compute", "dram", "dispatch")))
+            bound = draw(st.sampled_from(BOUNDS))
             run.alone(draw(ranks), draw(st.sampled_from(OPS)), draw(times), bound)
             continue
         group = tuple(sorted(draw(st.sets(ranks, min_size=2))))

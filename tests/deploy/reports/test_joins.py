@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshtwin.chip.record import ChipRecords
-from meshtwin.deploy.reports.joins import Join, joins
+from meshtwin.deploy.reports.joins import Join, Place, joins
 
 from .runs import Run, few, runs, sample
 
 
 def test_a_sum_and_a_message_are_joined() -> None:
     assert joins(sample().chips) == [
-        Join(((0, 1), (1, 1)), is_message=False),
-        Join(((0, 3), (1, 2)), is_message=True),
+        Join((Place(0, 1), Place(1, 1)), is_message=False),
+        Join((Place(0, 3), Place(1, 2)), is_message=True),
     ]
 
 

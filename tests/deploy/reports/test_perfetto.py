@@ -23,8 +23,8 @@ class Slice(NamedTuple):
     start_ns: int
     end_ns: int
     details: dict[str, str | int]
-    flows: tuple[int, ...]
-    ending_flows: tuple[int, ...]
+    flows: tuple[int | bytes, ...]
+    ending_flows: tuple[int | bytes, ...]
 
 
 def read(content: bytes) -> list[Slice]:

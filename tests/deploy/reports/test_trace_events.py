@@ -25,7 +25,7 @@ def written(folder: Path, run: Run) -> list[Event]:
 
 
 def ps(event: Event, name: str) -> int:
-    return round(event[name] * 1e6)
+    return round(float(event[name]) * 1e6)
 
 
 @few
