@@ -22,6 +22,29 @@ class OpRecord(NamedTuple):
     bytes: int  # read and written
     flops: int
     bound: Bound  # what the time went into
+    num_cores: int = 0  # that computed; 0: the fabric worked, not they
+    fidelity_phases: int = 0  # of a product: 1 LoFi, 2 HiFi2, 3 HiFi3, 4 HiFi4; 0: no product
+    group: tuple[int, ...] = ()  # the ranks of a collective; (src, dst) of a send or a recv
+
+    @property
+    def sim_end_ps(self) -> int:
+        """When it was done."""
+        return self.sim_start_ps + self.sim_duration_ps
+
+
+@dataclass(frozen=True, slots=True)
+class ChipRecords:
+    """The ops of one chip, oldest first: of a run, or planned.
+
+    Attributes:
+        product: what the chip is, a name that `load_product` knows.
+        num_dropped: older ops, for which the recorder had no room any more.
+    """
+
+    rank: int
+    product: str
+    records: tuple[OpRecord, ...]
+    num_dropped: int = 0
 
 
 @final
@@ -88,6 +111,17 @@ class Recorder:
     def records(self) -> list[OpRecord]:
         """The ops kept, oldest first."""
         return [facts.record._replace(sim_start_ps=start) for facts, start in self._kept]
+
+    @property
+    def num_dropped(self) -> int:
+        """Ops noted since the last `clear` of which no record is kept."""
+        return sum(total.count for total in self.totals().values()) - len(self._kept)
+
+    def take_back(self, mark: object) -> None:
+        """Forget the ops noted after `mark`, which `last` gave: they never were."""
+        while self._kept and self._kept[-1] is not mark:
+            facts, _ = self._kept.pop()
+            self._counts[facts] = self._counts.get(facts, 0) - 1
 
     def totals(self) -> dict[str, OpTotals]:
         """Totals by op name since the last `clear`, of ops no longer kept too."""

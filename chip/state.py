@@ -298,6 +298,8 @@ class ChipState(ChipMemory):
             bytes=plan.work.bytes,
             flops=plan.work.flops,
             bound=cost.bound,
+            num_cores=max(1, min(self.spec.num_cores, plan.work.num_parallel)),
+            fidelity_phases=plan.work.fidelity_phases if plan.work.kind == "matmul" else 0,
         )
         values = converting(op.values, op.native, op.any_dtype, specs, plan.outputs)
         planned = _Planned(plan, cost.duration_ps, OpFacts(record), rooms, values)

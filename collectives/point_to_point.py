@@ -84,7 +84,8 @@ class PointToPoint:
         chip.clock.wait_until(exit_ps[plan.position])
         for (a, b), (num_bytes, messages) in traffic.items():
             self.counters.add(a, b, num_bytes, messages)
-        self._note(chip, "send", x.shape, x.dtype, start_ps, plan.bytes_sent)
+        group = (chip.rank, dst)
+        self._note(chip, "send", group, x.shape, x.dtype, start_ps, plan.bytes_sent)
 
     def recv(self, chip: Chip, src: int | None, site: Site) -> Tensor:
         """The next tensor from chip `src` (None: from whoever comes first).
@@ -116,7 +117,7 @@ class PointToPoint:
         result.storage = np.frombuffer(payload, dtype.numpy).reshape(spec.storage_shape).copy()
         start = chip.clock.now_ps
         chip.clock.wait_until(header.fields["sim_ps"])  # when it came, without our help
-        self._note(chip, "recv", shape, dtype, start, 0)
+        self._note(chip, "recv", (src, chip.rank), shape, dtype, start, 0)
         return result
 
     def _plan(self, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
@@ -151,9 +152,20 @@ class PointToPoint:
             )
 
     def _note(
-        self, chip: Chip, name: str, shape: tuple[int, ...], dtype: DType, start: int, sent: int
+        self,
+        chip: Chip,
+        name: str,
+        group: tuple[int, int],
+        shape: tuple[int, ...],
+        dtype: DType,
+        start: int,
+        sent: int,
     ) -> None:
         duration_ps = chip.clock.now_ps - start
         dtypes = (dtype.label, dtype.label)
-        record = OpRecord(name, (shape,), (shape,), dtypes, start, duration_ps, sent, 0, "fabric")
-        chip.recorder.add(record)
+        shapes = (shape,)
+        chip.recorder.add(
+            OpRecord(
+                name, shapes, shapes, dtypes, start, duration_ps, sent, 0, "fabric", group=group
+            )
+        )

@@ -119,6 +119,7 @@ class Prepared:
             bytes=self.plan.bytes_sent,
             flops=0,
             bound="fabric",
+            group=call.ranks,
         )
 
 

@@ -20,6 +20,7 @@ from ..models.tokenizer import Tokenizer
 from . import arguments
 from .generate_summary import show, summarise
 from .pull import pull
+from .reports import add_report_options, wants_reports, write_reports
 
 DEFAULT_PROMPT = "The capital of France is"
 EPILOG = """\
@@ -27,6 +28,7 @@ examples:
   meshtwin generate "Once upon a time" --max-tokens 40
   meshtwin generate "Why is the sky blue?" --chat --temperature 0.7 --top-p 0.9 --seed 1
   meshtwin generate "Hello" --model ./my-llama-folder --box galaxy --json
+  meshtwin generate "Hello" --max-tokens 4 --trace run.perfetto-trace --perf-csv ops.csv
 """
 
 
@@ -77,6 +79,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         default="auto",
         help="between chips (auto: shared memory on a host, ZeroMQ between hosts)",
     )
+    add_report_options(command)
     command.set_defaults(run=run, misuse=command.error)
 
 
@@ -103,11 +106,14 @@ def run(args: argparse.Namespace) -> int:
         generator = Generator(mesh, request.folder, request.precision)
         text = stream(generator, request, None if quiet else sys.stdout.write)
         result = summarise(args.model, generator, mesh.reports(), text)
+        reports = write_reports(args, mesh.records()) if wants_reports(args) else []
     if quiet:
         print(json.dumps(result, indent=2))
     else:
         print("\n")
         show(result, Console())
+    for line in reports:
+        _say(line, quiet=False)
     return 0
 
 

@@ -20,6 +20,7 @@ from ray import cloudpickle
 
 from ..chip.dtype import DType
 from ..chip.errors import MeshtwinError
+from ..chip.record import ChipRecords
 from ..chip.tensor import Layout, Tensor
 from ..collectives.communicator import Communicator
 from ..fabric.auth import Keys
@@ -61,6 +62,7 @@ class ChipHost:
         self.tensors: dict[int, Tensor] = {}
         self.objects: dict[int, Any] = {}
         self.sim_start_ps = 0  # of the last run
+        self.last_op: object = None  # recorded before the last run
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.pair: PairTransport | None = None
         self.transport: PairTransport | RoutedTransport | None = None
@@ -111,7 +113,7 @@ class ChipHost:
         self.chip.communicator.begin_run()  # first: others that see the new run see it running
         self.transport.begin_run(run_id)
         self.pair.install_heap()  # tensors are born where the other chips see them
-        self.sim_start_ps, last_op = self.chip.clock.now_ps, self.chip.recorder.last()
+        self.sim_start_ps, self.last_op = self.chip.clock.now_ps, self.chip.recorder.last()
         numbers = itertools.count(run_id * NUMBERS_PER_RUN)
         try:
             function: Program = self.unpickle(program)
@@ -121,19 +123,21 @@ class ChipHost:
             self.chip.communicator.end_run(error)
             self.transport.abort(run_id)
             self.free(list(range(run_id * NUMBERS_PER_RUN, next(numbers))))
+            is_new = self.chip.recorder.last() is not self.last_op
+            op = self.chip.recorder.last_name() if is_new else "start"
             self.take_back()
-            is_new = self.chip.recorder.last() is not last_op
-            return self._failure(error, self.chip.recorder.last_name() if is_new else "start")
+            return self._failure(error, op)
         self.chip.communicator.end_run()
         traffic = self.chip.communicator.traffic
         return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
 
     def take_back(self) -> None:
-        """The last run failed, here or on another chip: it took no simulated time.
+        """The last run failed, here or on another chip: it took no simulated time, and no op ran.
 
         How far a chip came before it heard of the failure, even to the end, is chance.
         """
         self.chip.clock.now_ps = self.sim_start_ps
+        self.chip.recorder.take_back(self.last_op)
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
         """Keep an array as tensor `number`; the dtype that it has on the chip.
@@ -175,6 +179,12 @@ class ChipHost:
             },
             transports=self._kinds(),
         )
+
+    def records(self) -> ChipRecords:
+        """The chip's ops, as many as its recorder keeps."""
+        chip, recorder = self.chip, self.chip.recorder
+        records = tuple(recorder.records())
+        return ChipRecords(chip.rank, chip.spec.name, records, recorder.num_dropped)
 
     def _kinds(self) -> dict[int, str]:
         """The road to each other chip."""

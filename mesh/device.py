@@ -20,6 +20,7 @@ from ray import cloudpickle
 
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument, did_you_mean, nearest_name
+from ..chip.record import ChipRecords
 from ..chip.tensor import Layout
 from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box, load_box
@@ -261,6 +262,13 @@ class MeshDevice:
     def reports(self) -> list[ChipReport]:
         """What each chip has done since the mesh was opened, by rank."""
         return cast(list[ChipReport], self._call_all("report", [()] * self.num_chips))
+
+    def records(self) -> list[ChipRecords]:
+        """The ops that each chip has run since the mesh was opened, in simulated time, by rank.
+
+        A chip keeps the last 65536; `num_dropped` says how many older ones are gone.
+        """
+        return cast(list[ChipRecords], self._call_all("records", [()] * self.num_chips))
 
     def close(self) -> None:
         """End every chip's process and free what they hold. Safe to call twice."""

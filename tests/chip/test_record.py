@@ -38,3 +38,32 @@ def test_a_cleared_or_disabled_recorder_holds_nothing() -> None:
     assert recorder.records() == []
     assert recorder.totals() == {}
     assert recorder.last_name() == ""
+
+
+def test_what_is_taken_back_never_was() -> None:
+    recorder, facts = Recorder(), OpFacts(MUL)
+    recorder.note(facts, 0)
+    mark = recorder.last()
+    before = recorder.records(), recorder.totals()
+    recorder.note(facts, 5)
+    recorder.add(SUM)
+    recorder.totals()  # which sums up what is then taken back
+    recorder.take_back(mark)
+    assert (recorder.records(), recorder.totals()["mul"]) == (before[0], before[1]["mul"])
+    assert recorder.totals()["all_reduce"] == OpTotals()
+    recorder.take_back(None)
+    assert recorder.records() == []
+    assert recorder.num_dropped == 0
+
+
+def test_it_says_how_many_records_are_gone() -> None:
+    recorder = Recorder(depth=2)
+    for start in range(5):
+        assert recorder.num_dropped == max(0, start - 2)
+        recorder.note(OpFacts(MUL), start)
+    recorder.clear()
+    assert recorder.num_dropped == 0
+
+
+def test_a_record_ends_where_the_next_may_begin() -> None:
+    assert SUM.sim_end_ps == 79
