@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         written = write_results(folder, sweep, stamp, rows)
         about = about_of(sweep, stamp, rows)
         drawn = figures(rows, sweep.names, sweep.charts)
-        written.append(write_html(folder / REPORT, sweep.name, drawn, rows, about))
+        written.append(write_html(folder / REPORT, sweep.name, drawn, sweep.names, rows, about))
         if args.png:
             written += write_pngs(folder, sweep.name, drawn)
     if args.json:

@@ -68,13 +68,17 @@ def _lines(rows: Sequence[Row], varying: Sequence[str], x: str, y: str) -> Chart
 def _telling(
     rows: Sequence[Row], varying: Sequence[str], x: str, results: Sequence[str]
 ) -> list[str]:
-    """The names that are needed to tell apart different results at one x ("": anywhere)."""
+    """The names that are needed to tell apart different results at one x ("": anywhere).
+
+    Names that some rows lack (batch, where others have batch_per_chip) are needed all or none.
+    """
+    partial = [name for name in varying if any(row.get(name) is None for row in rows)]
     names = list(varying)
-    for name in varying:
-        rest = [other for other in names if other != name]
+    for dropped in (partial, *([name] for name in varying if name not in partial)):
+        rest = [name for name in names if name not in dropped]
         seen: dict[str, Any] = {}
         for row in rows:
-            key = canonical([row.get(other) for other in (x, *rest)])
+            key = canonical([row.get(name) for name in (x, *rest)])
             found = [row.get(result) for result in results]
             if seen.setdefault(key, found) != found:
                 break

@@ -23,10 +23,10 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     prompt and of output, precision "performance". `batch_per_chip` may stand for `batch`.
 
     Returns:
-        chips, batch, mesh; fits, why_not, dram_bytes, dram_free_bytes (of one chip); sim_ttft_ms;
+        chips, users, mesh; fits, why_not, dram_bytes, dram_free_bytes (of one chip); sim_ttft_ms;
         sim_step_ms; sim_tokens_per_s_per_user, sim_tokens_per_s and sim_tokens_per_s_per_chip of
         decoding, in the middle of the output; share_* of a decode step's time. Where the model
-        does not fit, `fits` is False, and only the first four are there.
+        does not fit, `fits` is False, and only the first five are there.
     Raises:
         MeshtwinError: there is no such deployment.
     """
@@ -50,7 +50,7 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     )
     found: dict[str, Any] = {
         "chips": tp * dp,
-        "batch": deployment.batch,
+        "users": deployment.batch,
         "mesh": "x".join(map(str, deployment.mesh)),
     }
     try:

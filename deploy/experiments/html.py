@@ -13,7 +13,7 @@ from .svg import drawn
 
 MOST_ROWS = 2000  # in the table; the CSV has all
 STYLE = """\
-body{font:14px system-ui,sans-serif;color:#2b3038;margin:24px auto;max-width:1000px;padding:0 16px}
+body{font:14px system-ui,sans-serif;color:#2b3038;margin:24px auto;max-width:1080px;padding:0 16px}
 h1{font-size:24px;margin:0 0 4px}p{color:#555c67;margin:4px 0}
 svg{width:100%;border:1px solid #e3e5e9;border-radius:8px;margin:12px 0;background:#fff}
 svg text{font:12px system-ui,sans-serif;fill:#2b3038;stroke:none}
@@ -44,9 +44,14 @@ document.querySelectorAll("th").forEach((head, column) => head.addEventListener(
 
 
 def write_html(
-    path: Path, name: str, figures: Sequence[Figure], rows: Sequence[Row], about: Mapping[str, Any]
+    path: Path,
+    name: str,
+    figures: Sequence[Figure],
+    values: Sequence[str],
+    rows: Sequence[Row],
+    about: Mapping[str, Any],
 ) -> Path:
-    """Write the page of the sweep `name`; returns its path."""
+    """Write the page of the sweep `name`, whose points have `values`; returns its path."""
     versions = ", ".join(f"{what} {version}" for what, version in about["versions"].items())
     shown = rows[:MOST_ROWS]
     less = f"; the first {MOST_ROWS} here, all in results.csv" if len(rows) > MOST_ROWS else ""
@@ -60,7 +65,7 @@ def write_html(
         f"<p>{escape(versions)}, constants {about['constants_digest']}</p>",
         *(drawn(figure) for figure in figures),
         '<div class="rows"><table>',
-        *_table(shown),
+        *_table(columns(values, shown), shown),
         "</table></div>",
         f"<script>{SCRIPT}</script></body></html>\n",
     ]
@@ -68,8 +73,7 @@ def write_html(
     return path
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    names = columns(rows)
+def _table(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     head = "".join(f"<th>{escape(name)}</th>" for name in names)
     lines = [f"<thead><tr>{head}</tr></thead><tbody>"]
     for row in rows:

@@ -54,6 +54,8 @@ def _write(path: Path, name: str, figure: Figure) -> Path:
 
 
 def _chart(axes: Any, chart: Chart) -> None:
+    from matplotlib.ticker import LogLocator, NullLocator
+
     for series, colour in zip(chart.series, COLOURS, strict=False):
         joined = series.front or range(len(series.x))
         xs, ys = [series.x[i] for i in joined], [series.y[i] for i in joined]
@@ -75,6 +77,8 @@ def _chart(axes: Any, chart: Chart) -> None:
         axes.xaxis.set_major_formatter(plain)
     if chart.log_y:
         axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(plain)
     else:
         axes.set_ylim(bottom=0)

@@ -24,7 +24,7 @@ def write_results(folder: Path, sweep: Sweep, stamp: Stamp, rows: Sequence[Row])
     """Write results.csv, about.json and perhaps results.parquet; returns their paths."""
     about = about_of(sweep, stamp, rows)
     stamped = [{**row, **_stamps(stamp)} for row in rows]
-    names = columns(stamped)
+    names = [*columns(sweep.names, rows), *_stamps(stamp)]
     written = [
         _write(folder / CSV, lambda path: _write_csv(path, names, stamped)),
         _write(folder / ABOUT, lambda path: path.write_text(json.dumps(about, indent=2) + "\n")),
@@ -48,10 +48,11 @@ def about_of(sweep: Sweep, stamp: Stamp, rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def columns(rows: Sequence[Row]) -> list[str]:
-    """The names of all rows, in the order of their first appearance; results of no row last."""
-    names = {name: None for row in rows if not row["error"] for name in row}
-    return list(names | {name: None for row in rows for name in row})
+def columns(values: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """The names of all rows: values, then results as they first appear, then limits and error."""
+    last = ("limits", "error")
+    names = dict.fromkeys([*values, *(name for row in rows for name in row if name not in last)])
+    return [*names, *(name for name in last if any(name in row for row in rows))]
 
 
 def _stamps(stamp: Stamp) -> dict[str, str]:

@@ -84,13 +84,13 @@ def _broken(search: Search, row: Row, error: str) -> tuple[str, float, str] | No
         return error, 0.0, ""
     if not row["fits"]:
         load = row["batch"] / row["dp"] - 1e6 * row["tp"]  # most chips a replica, then fewest users
-        return "does not fit in DRAM", load, f" ({row['why_not']})"
+        return "does not fit in DRAM", load, f" ({row['why_not'].partition('. ')[0]})"
     for limit in search.limits:
-        if text := limit.broken_by(row):
+        if limit.broken_by(row):
             value, bound = row[limit.name], limit.above if limit.below is None else limit.below
             distance = abs(value - (bound or 0.0))
             kind = f"{limit.name} not {'above' if limit.below is None else 'below'} {bound:g}"
-            return kind, distance, f" ({text})"
+            return kind, distance, f" ({value:.6g})"
     return None
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from .figures import COLOURS, HOT, Bars, Chart, Figure, HeatMap
 
-WIDTH, HEIGHT = 940, 470
-LEFT, TOP, RIGHT, BOTTOM = 84, 62, 250, 58
+WIDTH, HEIGHT = 1040, 470
+LEFT, TOP, RIGHT, BOTTOM = 84, 62, 340, 58
 """Pixels around the area of a chart; the legend stands at the right."""
 LETTER = 6.6
 """Pixels of a letter of 12 pixels' height, about."""
-MOST_LETTERS = 32
+MOST_LETTERS = 45
 
 
 class Scale(NamedTuple):

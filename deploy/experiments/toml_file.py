@@ -20,7 +20,7 @@ from .toml_lines import line_of
 SECTIONS = ("sweep", "grid", "strong", "weak", "limits")
 KEYS = {
     "sweep": ("name", "function", "charts"),
-    "strong": ("chips", "by"),
+    "strong": ("chips", "by", "batch"),
     "weak": ("chips", "by", "batch_per_chip"),
 }
 
@@ -93,9 +93,11 @@ class _Reader:
         section = "grid"
         try:
             for section in ("strong", "weak"):
-                table = self._table(section)
+                table = dict(self._table(section))
+                batch = {"batch": table.pop("batch")} if "batch" in table else {}
                 if table:
-                    points += (strong if section == "strong" else weak)(grid, **table)
+                    scaled = strong if section == "strong" else weak
+                    points += scaled({**grid, **batch}, **table)
         except (TypeError, ValueError) as error:  # a missing chips or batch_per_chip, too
             self._fail(section, "chips", None, str(error))
         return points if points else product(grid)
