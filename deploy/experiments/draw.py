@@ -9,19 +9,24 @@ from .run import Row
 
 LABELS: Mapping[str, str] = {
     "chips": "chips",
+    "num_bytes": "bytes",
     "prompt": "prompt (tokens)",
     "sim_ttft_ms": "time to first token (ms)",
     "sim_tokens_per_s": "tokens/s of all users",
     "sim_tokens_per_s_per_user": "tokens/s of each user",
 }
-UNITS = {"_ms": "ms", "_us": "us", "_ps": "ps", "_bytes": "bytes", "_s": "s", "_GB_per_s": "GB/s"}
+UNITS = {
+    "_GB_per_s": "GB/s", "_per_s": "per s", "_ms": "ms", "_us": "us", "_ps": "ps", "_s": "s",
+    "_bytes": "bytes",
+}  # fmt: skip
+"""Of names by their endings."""
 TIMES = ("_ms", "_us", "_ps", "_s")
 """Endings of names of which less is better."""
 STANDARD = (("chips", "sim_tokens_per_s"), ("prompt", "sim_ttft_ms"))
 COLOURED_BY = ("model", "box", "precision", "chips", "tp")
 MOST_SERIES = len(COLOURS)
 MOST_BARS = 14
-LOG_FROM = {"x": 8.0, "y": 50.0}
+LOG_FROM = {"x": 8.0, "y": 20.0}
 """Largest over smallest value from which an axis is logarithmic."""
 BEST = "sim_tokens_per_s"
 """What rows are chosen by where there are too many."""
@@ -176,9 +181,12 @@ def _links(rows: Sequence[Row], varying: Sequence[str]) -> HeatMap | None:
 
 def label_of(name: str) -> str:
     """A name as an axis has it, with its unit."""
-    unit = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
-    text = name.removeprefix("sim_").replace("_", " ")
-    return LABELS.get(name, f"{text} ({unit})" if unit else text)
+    if name in LABELS:
+        return LABELS[name]
+    text = name.removeprefix("sim_")
+    end = next((end for end in UNITS if text.endswith(end)), "")
+    text = text.removesuffix(end).replace("_", " ")
+    return f"{text} ({UNITS[end]})" if end else text
 
 
 def _title(name: str) -> str:

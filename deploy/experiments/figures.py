@@ -38,8 +38,10 @@ class Chart:
 
     @property
     def x_ticks(self) -> tuple[float, ...]:
-        """On a logarithmic axis: the values themselves."""
-        return tuple(sorted({x for series in self.series for x in series.x}))
+        """On a logarithmic axis: the values themselves, or some of them with the last."""
+        values = sorted({x for series in self.series for x in series.x}, reverse=True)
+        step = -(-len(values) // MOST_TICKS)
+        return tuple(reversed(values[::step]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,13 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#7
 """Told apart by colour-blind people too (after Okabe and Ito)."""
 HOT = ("#fde9a9", "#b00c20")
 """From the least to the most."""
+MOST_TICKS = 10
+"""Of an axis that marks its own values."""
+
+
+def number_text(value: float) -> str:
+    """A number on an axis: 0.25, 1,024, 16.78M."""
+    for unit, size in (("G", 1e9), ("M", 1e6)):
+        if abs(value) >= size:
+            return f"{value / size:,.4g}{unit}"
+    return f"{value:,.6g}"

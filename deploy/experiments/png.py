@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import MissingExtra
-from .figures import COLOURS, HOT, Bars, Chart, Figure, HeatMap
+from .figures import COLOURS, HOT, Bars, Chart, Figure, HeatMap, number_text
 
 SIZE_INCHES, DPI = (9.6, 5.2), 110
 GRID = "#e3e5e9"
@@ -54,7 +54,7 @@ def _write(path: Path, name: str, figure: Figure) -> Path:
 
 
 def _chart(axes: Any, chart: Chart) -> None:
-    from matplotlib.ticker import LogLocator, NullLocator
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     for series, colour in zip(chart.series, COLOURS, strict=False):
         joined = series.front or range(len(series.x))
@@ -68,7 +68,7 @@ def _chart(axes: Any, chart: Chart) -> None:
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.grid(color=GRID)
-    plain = "{x:,.6g}"
+    plain = FuncFormatter(lambda value, _: number_text(value))
     if chart.log_x:
         axes.set_xscale("log", base=2 if chart.kind == "lines" else 10)
         if chart.kind == "lines":

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import NamedTuple
 
-from .figures import COLOURS, HOT, Bars, Chart, Figure, HeatMap
+from .figures import COLOURS, HOT, Bars, Chart, Figure, HeatMap, number_text
 
 WIDTH, HEIGHT = 1040, 470
 LEFT, TOP, RIGHT, BOTTOM = 84, 62, 340, 58
@@ -13,6 +13,7 @@ LEFT, TOP, RIGHT, BOTTOM = 84, 62, 340, 58
 LETTER = 6.6
 """Pixels of a letter of 12 pixels' height, about."""
 MOST_LETTERS = 45
+MOST_POWERS = 6
 
 
 class Scale(NamedTuple):
@@ -53,10 +54,10 @@ def _chart(chart: Chart) -> Iterator[str]:
     y = _scale(ys if chart.log_y else [0.0, *ys], bottom, TOP + 8, chart.log_y, True)
     for value in y.ticks:
         yield _line("grid", LEFT, y.at(value), right, y.at(value))
-        yield _text("tick end", LEFT - 8, y.at(value) + 4, _number(value))
+        yield _text("tick end", LEFT - 8, y.at(value) + 4, number_text(value))
     for value in x.ticks:
         yield _line("grid", x.at(value), TOP, x.at(value), bottom)
-        yield _text("tick middle", x.at(value), bottom + 18, _number(value))
+        yield _text("tick middle", x.at(value), bottom + 18, number_text(value))
     yield _text("label middle", (LEFT + right) / 2, HEIGHT - 14, chart.x_label)
     yield (
         f'<text class="label middle" transform="translate(20 {(TOP + bottom) / 2:.0f}) '
@@ -73,10 +74,10 @@ def _chart(chart: Chart) -> Iterator[str]:
         yield f'<polyline class="line" points="{_points([spots[i] for i in joined])}"/>'
         for i, (a, b) in enumerate(spots):
             kind = "" if i in joined else ' class="beaten"'
-            hint = f"{series.hints[i]}\n{chart.x_label}: {_number(series.x[i])}"
+            hint = f"{series.hints[i]}\n{chart.x_label}: {number_text(series.x[i])}"
             yield (
                 f'<circle{kind} cx="{a:.1f}" cy="{b:.1f}" r="4"><title>{escape(hint)}\n'
-                f"{escape(chart.y_label)}: {_number(series.y[i])}</title></circle>"
+                f"{escape(chart.y_label)}: {number_text(series.y[i])}</title></circle>"
             )
         yield "</g>"
     if any(series.label for series in chart.series):
@@ -119,7 +120,7 @@ def _heat(heat: HeatMap, side: float) -> Iterator[str]:
     edge = side * heat.size
     yield f'<rect class="frame" x="{LEFT}" y="{TOP}" width="{edge:.1f}" height="{edge:.1f}"/>'
     for (src, dst), value in heat.cells.items():
-        hint = f"{src} to {dst}: {_number(value)} {heat.unit}"
+        hint = f"{src} to {dst}: {number_text(value)} {heat.unit}"
         yield (
             f'<rect x="{LEFT + side * dst:.1f}" y="{TOP + side * src:.1f}" width="{side:.1f}" '
             f'height="{side:.1f}" fill="{hot(value / most if most else 0.0)}">'
@@ -140,7 +141,7 @@ def _heat(heat: HeatMap, side: float) -> Iterator[str]:
             f'<rect x="{at:.0f}" y="{TOP + 8 * (19 - i)}" width="18" height="8" '
             f'fill="{hot(i / 19)}"/>'
         )
-    yield _text("tick", at + 26, TOP + 10, f"{_number(most)} {heat.unit}")
+    yield _text("tick", at + 26, TOP + 10, f"{number_text(most)} {heat.unit}")
     yield _text("tick", at + 26, TOP + 160, "0")
 
 
@@ -186,9 +187,10 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten around [low, high]."""
+    """1, 2 and 5 times powers of ten around [low, high]; powers alone where they are many."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    all_ = [times * 10.0**power for power in powers for times in (1, 2, 5)]
+    steps = (1, 2, 5) if len(powers) <= MOST_POWERS else (1,)
+    all_ = [times * 10.0**power for power in powers for times in steps]
     below = [tick for tick in all_ if tick <= low][-1:]
     above = [tick for tick in all_ if tick >= high][:1]
     return [*below, *(tick for tick in all_ if low < tick < high), *above]
@@ -198,13 +200,9 @@ def _apart(ticks: Sequence[float], at: Callable[[float], float]) -> list[float]:
     """The ticks whose labels do not touch, the last one among them."""
     kept: list[float] = []
     for tick in reversed(ticks):
-        if not kept or at(kept[-1]) - at(tick) > LETTER * (len(_number(tick)) + 2):
+        if not kept or at(kept[-1]) - at(tick) > LETTER * (len(number_text(tick)) + 2):
             kept.append(tick)
     return kept[::-1]
-
-
-def _number(value: float) -> str:
-    return f"{value:,.6g}" if abs(value) < 1e6 else f"{value:,.0f}"
 
 
 def _short(text: str, letters: int) -> str:

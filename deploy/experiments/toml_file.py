@@ -85,6 +85,8 @@ class _Reader:
         path = self.path.parent / file
         try:
             return read_function(path, path.read_text(encoding="utf-8"), name)
+        except SweepFileError as error:
+            self._fail("sweep", "function", wanted, str(error))
         except OSError as error:
             self._fail("sweep", "function", wanted, f"{path}: {error.strerror}")
 
