@@ -144,7 +144,7 @@ def _print(
             table.add_row(*[_cell(row, name) for name in COLUMNS])
         console.print(table)
     for reason in reasons:
-        console.print(f"{reason.count} out: {reason.what}; nearest: {reason.nearest}")
+        console.print(f"{reason.num_cases} out: {reason.what}; nearest: {reason.nearest}")
 
 
 def _cell(row: Row, name: str) -> str:

@@ -1,5 +1,6 @@
 """Which pictures a sweep's rows give, and what is in them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,9 @@ def figures(
     """
     good = [row for row in rows if not row.get("error")]
     varying = [n for n in names if len({canonical(row.get(n)) for row in good}) > 1]
-    found = [_lines(good, varying, x, y) for x, y in dict.fromkeys((*STANDARD, *charts))]
+    found: list[Figure | None] = [
+        _lines(good, varying, x, y) for x, y in dict.fromkeys((*STANDARD, *charts))
+    ]
     found += [_pareto(good, varying), _breakdown(good, varying), _links(good, varying)]
     return [figure for figure in found if figure is not None]
 
@@ -204,9 +207,11 @@ def _label(row: Row, names: Sequence[str]) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
 
 
 def _is_wide(series: Sequence[Series], axis: str, bound: str = "") -> bool:
     values = [value for one in series for value in getattr(one, axis)]
-    return min(values) > 0 and max(values) / min(values) >= LOG_FROM[bound or axis]
+    low, high = float(min(values)), float(max(values))
+    return low > 0 and high / low >= LOG_FROM[bound or axis]

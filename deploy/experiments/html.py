@@ -36,9 +36,10 @@ document.querySelectorAll("th").forEach((head, column) => head.addEventListener(
   const body = document.querySelector("tbody"), down = head.dataset.down !== "1";
   head.dataset.down = down ? "1" : "0";
   const value = row => row.cells[column].textContent;
-  const order = (a, b) => a === b ? 0 : a === "" ? 1 : b === "" ? -1
-    : isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
-  [...body.rows].sort((a, b) => (down ? -1 : 1) * order(value(a), value(b)))
+  const rising = (a, b) => isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
+  const order = (a, b) => a === "" || b === "" ? (a === "") - (b === "")
+    : down ? rising(b, a) : rising(a, b);
+  [...body.rows].sort((a, b) => order(value(a), value(b)))
     .forEach(row => body.append(row));
 }));"""
 

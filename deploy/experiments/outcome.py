@@ -9,6 +9,9 @@ from typing import Any
 from .plain import plain
 from .point_function import Function, PointFunction
 
+RESERVED = ("error", "limits", "meshtwin", "code", "constants")
+"""Columns of the results that are neither values nor results of a point."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -52,6 +55,9 @@ def _checked(result: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(result, Mapping):
         raise TypeError(f"the function must return a dict, and returned {result!r}")
     found: dict[str, Any] = plain(result)
+    for name in (*values, *found):
+        if name in RESERVED:
+            raise ValueError(f"{name!r} is a column of its own: give yours another name")
     for name, value in found.items():
         if name in values and values[name] != value:
             raise ValueError(

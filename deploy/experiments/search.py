@@ -34,7 +34,7 @@ class Reason(NamedTuple):
     """Why some deployments are out, and the one of them that came nearest."""
 
     what: str
-    count: int
+    num_cases: int
     nearest: str
 
 
@@ -75,7 +75,7 @@ def judge(search: Search, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[
             out.setdefault(what, []).append((distance, f"{_named(row)}{how}"))
     best.sort(key=lambda row: (-row[search.objective], row["chips"], row["batch"]))
     reasons = [Reason(what, len(cases), min(cases)[1]) for what, cases in out.items()]
-    return best, sorted(reasons, key=lambda reason: -reason.count)
+    return best, sorted(reasons, key=lambda reason: -reason.num_cases)
 
 
 def _broken(search: Search, row: Row, error: str) -> tuple[str, float, str] | None:

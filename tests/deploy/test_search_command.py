@@ -25,7 +25,7 @@ def test_it_names_the_best_deployments_and_why_others_are_out(
     assert main([*ARGV, "--tokens-per-user-above", str(speeds[-2] + 1e-6), "--json"]) == 0
     limited = json.loads(capsys.readouterr().out)
     assert limited["legal"] == 1
-    assert sum(reason["count"] for reason in limited["out"]) == 7
+    assert sum(reason["num_cases"] for reason in limited["out"]) == 7
 
 
 def test_the_table_has_a_row_for_each_of_the_best(capsys: pytest.CaptureFixture[str]) -> None:

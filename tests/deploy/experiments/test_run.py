@@ -80,6 +80,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
     [
         ("42", "TypeError: the function must return a dict, and returned 42"),
         ("{'n': 7}", "ValueError: the result's 'n' is 7, and the point's 1"),
+        ("{'error': 0.1}", "ValueError: 'error' is a column of its own: give yours another name"),
         ("{'x': object}", "TypeError: <class 'object'> is neither"),
     ],
 )

@@ -59,7 +59,7 @@ def test_others_are_out_for_a_reason_and_the_nearest_is_named() -> None:
     ]
     best, reasons = judge(search(), outcomes)
     assert not best
-    assert [reason.count for reason in reasons] == [3, 2, 1, 1]
+    assert [reason.num_cases for reason in reasons] == [3, 2, 1, 1]
     assert [(reason.what, reason.nearest) for reason in reasons] == [
         ("does not fit in DRAM", "tp 1 dp 1 batch 1 performance (no room for w)"),
         ("sim_ttft_ms not below 50", "tp 2 dp 1 batch 1 performance (51)"),

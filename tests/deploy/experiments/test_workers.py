@@ -1,5 +1,6 @@
 """Points on a Ray, and sweeps that are killed."""
 
+import csv
 import signal
 import subprocess
 import sys
@@ -83,3 +84,35 @@ grid = {"n": list(range(150))}
     calls = (tmp_path / "killed" / "lab.py.calls").read_text().split()
     assert set(calls) == {str(n) for n in range(150)}
     assert all(calls.count(str(n)) == 1 for n in range(kept))  # what was on disk is not repeated
+
+
+CLUSTER = """
+from ray.cluster_utils import Cluster
+from meshtwin.deploy.cli import main
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+cluster.add_node(num_cpus=1)
+code = main(["sweep", "lab.py", "--address", cluster.address])
+cluster.shutdown()
+raise SystemExit(code)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_cluster_evaluates_on_all_its_nodes(tmp_path: Path) -> None:
+    (tmp_path / "lab.py").write_text(
+        "import time, ray\n"
+        "def point(n):\n"
+        "    time.sleep(0.1)\n"
+        "    return {'node': ray.get_runtime_context().get_node_id()}\n"
+        "grid = {'n': list(range(60))}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER],
+        cwd=tmp_path, timeout=LIMIT_S, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "lab" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["n"] for row in rows] == [str(n) for n in range(60)]
+    assert len({row["node"] for row in rows}) == 2
