@@ -82,9 +82,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--tokens-per-user-above", type=float, metavar="X", help="limit of tokens/s of each user"
     )
     command.add_argument("--top", type=number, default=10, metavar="N", help="rows (%(default)s)")
-    where = command.add_mutually_exclusive_group()
-    where.add_argument("--local", action="store_true", help="in this process, without Ray")
-    where.add_argument("--address", help='of a Ray cluster, "auto" or host:port (a local Ray)')
+    command.add_argument(
+        "--address", help='of a Ray cluster that plans, "auto" or host:port (this process)'
+    )
     command.set_defaults(run=run)
 
 
@@ -98,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
         for value in values:
             check(name, value)
     points = candidates(search)
-    evaluator = on_this_process if args.local else functools.partial(on_ray, address=args.address)
+    evaluator = on_this_process
+    if args.address:
+        evaluator = functools.partial(on_ray, address=args.address)
     outcomes = []
     with progress(f"{args.model} on {args.box.name}") as report:
         report(0, len(points), 0)

@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,9 +63,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("file", type=Path, metavar="FILE", help="a sweep: .toml or .py")
-    command.add_argument(
-        "--out", type=Path, metavar="FOLDER", help="of the results (FILE without its ending)"
-    )
+    command.add_argument("--out", type=Path, metavar="FOLDER", help="of the results (FILE-results)")
     where = command.add_mutually_exclusive_group()
     where.add_argument("--local", action="store_true", help="in this process, without Ray")
     where.add_argument("--address", help='of a Ray cluster, "auto" or host:port (a local Ray)')
@@ -84,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
     if args.png:
         require_matplotlib()
     stamp = stamp_of(sweep.function.digest)
-    folder = args.out or args.file.with_suffix("")
+    folder = args.out or args.file.with_name(f"{args.file.stem}-results")
     if args.dry_run:
         done = 0
         if (folder / JOURNAL).exists():
@@ -94,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     evaluator = on_this_process if args.local else functools.partial(on_ray, address=args.address)
     with Journal(folder) as journal, progress(sweep.name) as report:
-        rows = run_sweep(sweep, stamp, journal, evaluator, report, args.retry_failed)
+        try:
+            rows = run_sweep(sweep, stamp, journal, evaluator, report, args.retry_failed)
+        except KeyboardInterrupt:
+            print(f"{sweep.name}: the same command goes on from here", file=sys.stderr)
+            raise
         written = write_results(folder, sweep, stamp, rows)
         about = about_of(sweep, stamp, rows)
         drawn = figures(rows, sweep.names, sweep.charts)

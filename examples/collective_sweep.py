@@ -6,8 +6,8 @@
 Output:
 
     collective_sweep: 24 points, 0 failed
-      .../collective_sweep/results.csv
-      .../collective_sweep/about.json
+      .../collective_sweep-results/results.csv
+      .../collective_sweep-results/about.json
     ...
     quietbox2 65536 direct 14.88 us (simulated)
 """
@@ -46,7 +46,8 @@ def point(box: str, num_bytes: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     main(["sweep", __file__, "--local"])
-    with (Path(__file__).with_suffix("") / "results.csv").open() as file:
+    results = Path(__file__).with_name("collective_sweep-results") / "results.csv"
+    with results.open() as file:
         rows = list(csv.DictReader(file))
     row = next(r for r in rows if r["box"] == "quietbox2" and r["num_bytes"] == "65536")
     sim_us = float(row["sim_all_reduce_us"])

@@ -9,7 +9,7 @@ from meshtwin.deploy.cli import main
 pytest.importorskip("meshtwin.models.plan")
 ARGV = [
     "search", "--objective", "tokens_per_s", "--model", "llama-3.2-1b", "--box", "p300",
-    "--batch-max", "4", "--precision", "bfloat16", "--local",
+    "--batch-max", "4", "--precision", "bfloat16",
 ]  # fmt: skip
 
 

@@ -36,9 +36,9 @@ def test_it_writes_results_and_a_page_and_counts_what_failed(
 ) -> None:
     out = answer(capsys, file, "--local")
     assert out.startswith("mine: 6 points, 2 failed\n  2 x MemoryError: too large (at ")
-    with (tmp_path / "mine" / "results.csv").open() as results:
+    with (tmp_path / "mine-results" / "results.csv").open() as results:
         assert [row["sim_tokens_per_s"] for row in csv.DictReader(results)][:3] == ["10", "20", ""]
-    page = (tmp_path / "mine" / "report.html").read_text()
+    page = (tmp_path / "mine-results" / "report.html").read_text()
     assert "Simulated tokens/s of all users against chips" in page
     assert answer(capsys, file, "--dry-run").startswith("mine: 6 points, 6 of them done in ")
 
@@ -60,7 +60,7 @@ def test_pictures_are_drawn_when_asked(
 ) -> None:
     pytest.importorskip("matplotlib")
     answer(capsys, file, "--local", "--png")
-    assert (tmp_path / "mine" / "sim_tokens_per_s-chips.png").exists()
+    assert (tmp_path / "mine-results" / "sim_tokens_per_s-chips.png").exists()
 
 
 def test_a_sweep_of_failures_fails_and_a_wrong_file_is_named_in_one_line(

@@ -63,7 +63,7 @@ grid = {"n": list(range(150))}
         (tmp_path / folder / "lab.py").write_text(text)
     command = [sys.executable, "-m", "meshtwin.deploy.cli", "sweep", "lab.py", "--local"]
     driver = subprocess.Popen(command, cwd=tmp_path / "killed", stderr=subprocess.DEVNULL)
-    journal = tmp_path / "killed" / "lab" / FILE
+    journal = tmp_path / "killed" / "lab-results" / FILE
     try:
         deadline = time.monotonic() + LIMIT_S
         while not (journal.exists() and journal.read_bytes().count(b"\n") >= 20):
@@ -79,7 +79,9 @@ grid = {"n": list(range(150))}
         subprocess.run(command, cwd=tmp_path / folder, check=True, timeout=LIMIT_S,
                        capture_output=True)  # fmt: skip
     assert journal.read_bytes().count(b"\n") == 150
-    results = [(tmp_path / f / "lab" / "results.csv").read_bytes() for f in ("killed", "whole")]
+    results = [
+        (tmp_path / f / "lab-results" / "results.csv").read_bytes() for f in ("killed", "whole")
+    ]
     assert results[0] == results[1]
     calls = (tmp_path / "killed" / "lab.py.calls").read_text().split()
     assert set(calls) == {str(n) for n in range(150)}
@@ -112,7 +114,7 @@ def test_a_cluster_evaluates_on_all_its_nodes(tmp_path: Path) -> None:
         cwd=tmp_path, timeout=LIMIT_S, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "lab" / "results.csv").open() as file:
+    with (tmp_path / "lab-results" / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["n"] for row in rows] == [str(n) for n in range(60)]
     assert len({row["node"] for row in rows}) == 2
