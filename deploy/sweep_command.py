@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from ..chip.errors import did_you_mean, nearest_name
 from .experiments.draw import figures
 from .experiments.html import write_html
 from .experiments.journal import FILE as JOURNAL
@@ -135,6 +136,13 @@ def progress(name: str) -> Iterator[Report]:
         yield report
 
 
+def unknown_names(sweep: Sweep, rows: list[Row]) -> list[str]:
+    """What limits and charts name, and no row has."""
+    named = [limit.name for limit in sweep.limits] + [n for pair in sweep.charts for n in pair]
+    known = {name for row in rows for name in row}
+    return [name for name in dict.fromkeys(named) if name not in known]
+
+
 def _print(sweep: Sweep, rows: list[Row], written: list[Path]) -> None:
     console = Console(soft_wrap=True, highlight=False)
     errors = Counter(row["error"] for row in rows if row["error"])
@@ -142,9 +150,13 @@ def _print(sweep: Sweep, rows: list[Row], written: list[Path]) -> None:
     if sweep.limits:
         kept = sum(not row["error"] and not row["limits"] for row in rows)
         within = f", {kept} within the limits"
-    console.print(
-        f"{sweep.name}: {len(rows)} points, {errors.total()} failed{within}", markup=False
-    )
+    misfits = sum(row.get("fits") is False for row in rows)
+    out = f", {misfits} do not fit" if misfits else ""
+    counts = f"{len(rows)} points, {errors.total()} failed{out}{within}"
+    console.print(f"{sweep.name}: {counts}", markup=False)
+    for name in unknown_names(sweep, rows):
+        hint = did_you_mean(nearest_name(name, list(rows[0])))
+        console.print(f"  no row has {name!r}, which a limit or a chart names{hint}", markup=False)
     for error, count in errors.most_common(MOST_ERRORS):
         console.print(f"  {count} x {error}", markup=False)
     if len(errors) > MOST_ERRORS:

@@ -14,6 +14,12 @@ from ...fabric.topology import load_box
 
 PS_PER_MS: Final = 1_000_000_000
 SHARES: Final = ("compute", "dram", "fabric", "dispatch")
+RESULTS: Final = (
+    "chips", "users", "mesh", "fits", "why_not", "dram_bytes", "dram_free_bytes", "sim_ttft_ms",
+    "sim_step_ms", "sim_tokens_per_s_per_user", "sim_tokens_per_s", "sim_tokens_per_s_per_chip",
+    *(f"share_{bound}" for bound in SHARES),
+)  # fmt: skip
+"""The names of what `evaluate` finds."""
 
 
 def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ...chip.errors import MeshtwinError, did_you_mean, nearest_name
 from ..errors import SweepFileError
-from .evaluate import check
+from .evaluate import RESULTS, VALUES, check
 from .grid import Point, product, strong, weak
 from .limits import WrongLimit, broken, read_limits
 from .plain import canonical
@@ -55,6 +55,7 @@ class _Reader:
         function = self._function()
         if function == PLANNER:
             self._check_plan()
+            self._check_names("limit", "limits", list(self._table("limits")), (*VALUES, *RESULTS))
         points = list({canonical(point): point for point in self._points()}.values())
         if function != PLANNER:
             wrong = wrong_name(function.load(), list({name: 1 for p in points for name in p}))
@@ -68,6 +69,11 @@ class _Reader:
             charts = read_charts(self._table("sweep").get("charts", ()))
         except ValueError as error:
             self._fail("sweep", "charts", None, str(error))
+        if function == PLANNER:
+            for name in (name for pair in charts for name in pair):
+                if name not in (*VALUES, *RESULTS):
+                    hint = did_you_mean(nearest_name(name, (*VALUES, *RESULTS)))
+                    self._fail("sweep", "charts", name, f"no value or result {name!r}{hint}")
         kept = tuple(point for point in points if not broken(limits, point))
         name = str(self._table("sweep").get("name", self.path.stem))
         return Sweep(name, self.path, function, kept, limits, charts)

@@ -75,6 +75,15 @@ def test_a_sweep_of_failures_fails_and_a_wrong_file_is_named_in_one_line(
     assert main(["sweep", str(tmp_path / "absent.py")]) == 1
 
 
+def test_a_limit_of_a_name_that_no_row_has_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(TEXT + "limits = {'sim_tokens_s': {'above': 15}}\n")
+    out = answer(capsys, str(tmp_path / "mine.py"), "--local")
+    assert out.startswith("mine: 6 points, 2 failed, 4 within the limits\n")
+    assert "no row has 'sim_tokens_s', which a limit or a chart names: did you mean" in out
+
+
 @pytest.mark.ray
 def test_points_run_on_ray(
     ray_session: None, file: str, capsys: pytest.CaptureFixture[str]

@@ -3,7 +3,7 @@
 import pytest
 
 from meshtwin.chip.errors import MeshtwinError
-from meshtwin.deploy.experiments.evaluate import check, evaluate
+from meshtwin.deploy.experiments.evaluate import RESULTS, check, evaluate
 
 pytest.importorskip("meshtwin.models.plan")
 
@@ -15,6 +15,7 @@ def test_a_point_has_times_rates_memory_and_shares() -> None:
     assert found["sim_tokens_per_s"] == pytest.approx(8 * found["sim_tokens_per_s_per_user"])
     assert found["sim_tokens_per_s_per_chip"] == pytest.approx(found["sim_tokens_per_s"] / 4)
     assert found["sim_ttft_ms"] > 0 and found["dram_bytes"] > 0 and found["dram_free_bytes"] > 0
+    assert tuple(found) == RESULTS
     shares = [value for name, value in found.items() if name.startswith("share_")]
     assert sum(shares) == pytest.approx(1)
 

@@ -79,7 +79,7 @@ box = ["galaxy",
 dp = [1, 2]
 
 [strong]
-chips = [1, 2]
+chips = [2, 4]
 """
 
 
@@ -89,10 +89,12 @@ chips = [1, 2]
         ('"quietbox2"', '"quietbx2"', 4, "quietbox2"),
         ("dp = [1, 2]", "dp = [1, 0]", 5, "dp must be a whole number, 1 or more, and is 0"),
         ("dp = [1, 2]", "bach = [1, 2]", 5, "no 'bach': did you mean 'batch'?"),
-        ("dp = [1, 2]", "dp = [1, 3]", 8, "1 chips are no multiple of dp = 3"),
+        ("dp = [1, 2]", "dp = [1, 3]", 8, "2 chips are no multiple of dp = 3"),
         ("dp = [1, 2]", "tp = [1]", 8, "'tp' grows with the chips"),
-        ("chips = [1, 2]", "chips = [1,\n true]", 9, "chips must hold whole numbers"),
-        ("chips = [1, 2]", 'chips = [1]\nby = "pp"', 9, 'must be "tp" or "dp"'),
+        ("chips = [2, 4]", "chips = [1,\n true]", 9, "chips must hold whole numbers"),
+        ("chips = [2, 4]", 'chips = [2]\nby = "pp"', 9, 'must be "tp" or "dp"'),
+        ("[strong]", "[limits]\nsim_tft_ms = {}\n[strong]", 8, "did you mean 'sim_ttft_ms'?"),
+        ("[grid]", "sweep.charts = [['chps', 'tp']]\n[grid]", 1, "did you mean 'chips'?"),
         ("model = ", "precision = ", 1, "the planner needs a model"),
     ],
 )
