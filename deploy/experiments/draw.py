@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .figures import COLOURS, Bars, Chart, Figure, HeatMap, Series
-from .plain import canonical, text_of
+from .plain import canonical
 from .run import Row
+from .telling import apart, label, telling
 
 LABELS: Mapping[str, str] = {
     "chips": "chips",
@@ -55,17 +56,20 @@ def _lines(rows: Sequence[Row], varying: Sequence[str], x: str, y: str) -> Chart
     shown = [row for row in rows if _is_number(row.get(x)) and _is_number(row.get(y))]
     if len({row[x] for row in shown}) < 2:
         return None
-    names = _telling(shown, [name for name in varying if name != x], x, [y])
+    names = telling(shown, [name for name in varying if name != x], x, [y])
     groups: dict[str, list[Row]] = {}
     for row in sorted(shown, key=lambda row: float(row[x])):
-        groups.setdefault(_label(row, names), []).append(row)
+        groups.setdefault(label(row, names), []).append(row)
     is_time = y.endswith(TIMES) and not y.endswith("_per_s")
-    best = sorted(groups, key=lambda label: max(row[y] for row in groups[label]))
+    best = sorted(groups, key=lambda key: max(row[y] for row in groups[key]))
     best = best if is_time else best[::-1]
-    kept = [label for label in groups if label in best[:MOST_SERIES]]
-    series = tuple(_series(label, groups[label], x, y, varying) for label in kept)
+    kept = [key for key in groups if key in best[:MOST_SERIES]]
+    labels, shared = apart([groups[key][0] for key in kept], names)
+    series = tuple(
+        _series(text, groups[key], x, y, varying) for key, text in zip(kept, labels, strict=True)
+    )
     chosen = f"{len(kept)} of {len(groups)} series: the {'lowest' if is_time else 'highest'}"
-    note = chosen if len(kept) < len(groups) else ""
+    note = _note(chosen if len(kept) < len(groups) else "", shared)
     title = f"{_title(y)} against {label_of(x).partition(' (')[0]}"
     return Chart(
         f"{y}-{x}", title, label_of(x), label_of(y), series,
@@ -73,36 +77,14 @@ def _lines(rows: Sequence[Row], varying: Sequence[str], x: str, y: str) -> Chart
     )  # fmt: skip
 
 
-def _telling(
-    rows: Sequence[Row], varying: Sequence[str], x: str, results: Sequence[str]
-) -> list[str]:
-    """The names that are needed to tell apart different results at one x ("": anywhere).
-
-    Names that some rows lack (batch, where others have batch_per_chip) are needed all or none.
-    """
-    partial = [name for name in varying if any(row.get(name) is None for row in rows)]
-    names = list(varying)
-    for dropped in (partial, *([name] for name in varying if name not in partial)):
-        rest = [name for name in names if name not in dropped]
-        seen: dict[str, Any] = {}
-        for row in rows:
-            key = canonical([row.get(name) for name in (x, *rest)])
-            found = [row.get(result) for result in results]
-            if seen.setdefault(key, found) != found:
-                break
-        else:
-            names = rest
-    return names
-
-
-def _series(label: str, rows: Sequence[Row], x: str, y: str, varying: Sequence[str]) -> Series:
+def _series(text: str, rows: Sequence[Row], x: str, y: str, varying: Sequence[str]) -> Series:
     at: dict[float, Row] = {float(row[x]): row for row in rows}
     has_band = all(_is_number(row.get(f"{y}_{end}")) for row in rows for end in ("low", "high"))
     return Series(
-        label,
+        text,
         tuple(at),
         tuple(float(row[y]) for row in at.values()),
-        tuple(_label(row, varying) for row in at.values()),
+        tuple(label(row, varying) for row in at.values()),
         tuple((row[f"{y}_low"], row[f"{y}_high"]) for row in at.values()) if has_band else (),
     )
 
@@ -117,16 +99,16 @@ def _pareto(rows: Sequence[Row], varying: Sequence[str]) -> Chart | None:
         if 2 <= len({canonical(row.get(name)) for row in shown}) <= MOST_SERIES
     ]  # fmt: skip
     groups: dict[str, list[Row]] = {}
-    names = {*_telling(shown, varying, "", [x, y]), *colours[:1]}
-    for row in {_label(row, sorted(names)): row for row in shown}.values():
-        groups.setdefault(_label(row, colours[:1]), []).append(row)
+    names = {*telling(shown, varying, "", [x, y]), *colours[:1]}
+    for row in {label(row, sorted(names)): row for row in shown}.values():
+        groups.setdefault(label(row, colours[:1]), []).append(row)
     series = []
-    for label, group in groups.items():
+    for key, group in groups.items():
         group.sort(key=lambda row: (row[x], row[y]))
         spots = [(float(row[x]), float(row[y])) for row in group]
-        hints = tuple(_label(row, varying) for row in group)
+        hints = tuple(label(row, varying) for row in group)
         xs, ys = zip(*spots, strict=True)
-        series.append(Series(label, xs, ys, hints, front=front(spots)))
+        series.append(Series(key, xs, ys, hints, front=front(spots)))
     return Chart(
         "pareto", "Simulated throughput against speed of each user", label_of(x), label_of(y),
         tuple(series), "front", _is_wide(series, "x", "y"), _is_wide(series, "y"),
@@ -150,19 +132,20 @@ def _breakdown(rows: Sequence[Row], varying: Sequence[str]) -> Bars | None:
     if not shown:
         return None
     parts = list(dict.fromkeys(n for row in shown for n in row if n.startswith("share_")))
-    names = _telling(shown, varying, "", [*parts, BEST])
-    bars = {_label(row, names) or "all points": row for row in shown}
-    best = sorted(bars, key=lambda label: bars[label].get(BEST) or 0, reverse=True)[:MOST_BARS]
-    kept = {label: bars[label] for label in bars if label in best}
-    note = f"{len(kept)} of {len(bars)}: the most tokens/s" if len(kept) < len(bars) else ""
+    names = telling(shown, varying, "", [*parts, BEST])
+    bars = {label(row, names): row for row in shown}
+    best = sorted(bars, key=lambda key: bars[key].get(BEST) or 0, reverse=True)[:MOST_BARS]
+    kept = [row for key, row in bars.items() if key in best]
+    labels, shared = apart(kept, names)
+    chosen = f"{len(kept)} of {len(bars)}: the most tokens/s" if len(kept) < len(bars) else ""
     return Bars(
         "breakdown", "Where the simulated time of a decode step goes", "share of the time (%)",
-        tuple(kept),
+        tuple(text or "all points" for text in labels),
         {
-            part.removeprefix("share_"): tuple(float(row.get(part) or 0) for row in kept.values())
+            part.removeprefix("share_"): tuple(float(row.get(part) or 0) for row in kept)
             for part in parts
         },
-        note,
+        _note(chosen, shared),
     )  # fmt: skip
 
 
@@ -178,8 +161,12 @@ def _links(rows: Sequence[Row], varying: Sequence[str]) -> HeatMap | None:
     size = 1 + max(max(pair) for pair in cells)
     return HeatMap(
         "links", "Simulated bytes over each link", "to chip", "from chip", "bytes", size, cells,
-        _label(row, varying),
+        label(row, varying),
     )  # fmt: skip
+
+
+def _note(chosen: str, shared: str) -> str:
+    return "; ".join(text for text in (chosen, f"all {shared}" if shared else "") if text)
 
 
 def label_of(name: str) -> str:
@@ -195,15 +182,6 @@ def label_of(name: str) -> str:
 def _title(name: str) -> str:
     text = label_of(name).partition(" (")[0]
     return f"Simulated {text}" if name.startswith("sim_") else text
-
-
-def _label(row: Row, names: Sequence[str]) -> str:
-    """The values of a row that matter: "tp 4, batch 32"; texts stand alone."""
-    values = {name: row[name] for name in names if row.get(name) is not None}
-    return ", ".join(
-        value if isinstance(value, str) else f"{name.replace('_', ' ')} {text_of(value)}"
-        for name, value in values.items()
-    )
 
 
 def _is_number(value: Any) -> bool:

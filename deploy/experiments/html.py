@@ -24,6 +24,7 @@ svg .beaten{opacity:.35}svg .frame{fill:#f4f5f7;stroke:#d9dbe0}svg .key{cursor:p
 svg .hidden{display:none}svg .key.off{opacity:.35}
 .rows{overflow-x:auto}table{border-collapse:collapse;font-size:12px;white-space:nowrap}
 th,td{padding:3px 10px;text-align:right;border-bottom:1px solid #e3e5e9}
+td{max-width:24em;overflow:hidden;text-overflow:ellipsis}
 th{cursor:pointer;position:sticky;top:0;background:#fff}td.text{text-align:left}
 tr.failed td{color:#b00c20}"""
 SCRIPT = """\

@@ -73,7 +73,9 @@ def _chart(axes: Any, chart: Chart) -> None:
         axes.set_xscale("log", base=2 if chart.kind == "lines" else 10)
         if chart.kind == "lines":
             axes.set_xticks(chart.x_ticks)
-            axes.set_xticks([], minor=True)
+        else:
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(plain)
     if chart.log_y:
         axes.set_yscale("log")

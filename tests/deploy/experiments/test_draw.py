@@ -54,17 +54,20 @@ def test_names_that_some_rows_lack_tell_series_apart_together() -> None:
     assert [series.label for series in chart.series] == ["batch 8", "batch per chip 8"]
 
 
-def test_of_too_many_series_the_best_are_drawn() -> None:
+def test_of_too_many_series_the_best_are_drawn_and_what_they_share_is_said_once() -> None:
     rows = [
-        {"n": n, "x": x, "sim_rate": n * x + 1, "sim_step_ms": n * x + 1, "error": ""}
-        for n in range(20)
+        {"m": m, "n": n, "x": x, "sim_rate": rate, "sim_step_ms": rate, "error": ""}
+        for m in (0, 1)
+        for n in range(10)
         for x in (1, 2)
+        for rate in [(100 * m + n + 1) * x]
     ]
-    high, low = figures(rows, ["n", "x"], [("x", "sim_rate"), ("x", "sim_step_ms")])
+    high, low = figures(rows, ["m", "n", "x"], [("x", "sim_rate"), ("x", "sim_step_ms")])
     assert isinstance(high, Chart) and isinstance(low, Chart)
-    assert [series.label for series in high.series] == [f"n {n}" for n in range(12, 20)]
-    assert high.note == "8 of 20 series: the highest"
+    assert [series.label for series in high.series] == [f"n {n}" for n in range(2, 10)]
+    assert high.note == "8 of 20 series: the highest; all m 1"
     assert [series.label for series in low.series] == [f"n {n}" for n in range(8)]
+    assert low.note == "8 of 20 series: the lowest; all m 0"
 
 
 def test_a_band_is_drawn_where_all_rows_have_one() -> None:
@@ -85,6 +88,7 @@ def test_links_are_those_of_the_row_with_the_most_tokens() -> None:
 def test_bars_add_up_and_are_not_too_many() -> None:
     bars = drawn(PLANS, "model", "tp", "batch", "prompt")["breakdown"]
     assert isinstance(bars, Bars)
+    assert bars.note == "14 of 16: the most tokens/s"
     assert list(bars.parts) == ["compute", "dram"]
     assert len(bars.labels) == 14
     assert all(abs(sum(shares) - 1) < 1e-9 for shares in zip(*bars.parts.values(), strict=True))
