@@ -25,6 +25,8 @@ from . import (
     noc_command,
     pull_command,
     recorder_command,
+    search_command,
+    sweep_command,
 )
 
 EPILOG = """\
@@ -40,6 +42,8 @@ examples:
   meshtwin doctor
   meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
+  meshtwin sweep examples/scaling.toml
+  meshtwin search --objective tokens_per_s --model llama-3.1-8b
 """
 
 
@@ -85,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
         noc_command,
         calibrate_command,
         doctor_command,
+        sweep_command,
+        search_command,
     ):
         command.add_to(commands, common)
     return top

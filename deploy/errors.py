@@ -104,3 +104,39 @@ class NoMeshRuns(DeployError):
             f"no mesh runs on {self.host}{which}; a mesh is seen from the host of its chips, by "
             'the user who opened it, and not with transport="zeromq"'
         )
+
+
+class SweepFileError(DeployError):
+    """A sweep's file is wrong; says at which line, and what would be right."""
+
+    def __init__(self, path: str | Path, line: int, what: str) -> None:
+        super().__init__(path, line, what)
+        self.path, self.line, self.what = path, line, what
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what}"
+
+
+class ResultsBusy(DeployError):
+    """Another process is writing the same results."""
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return f"another process writes to {self.folder}; wait for it, or give another --out"
+
+
+class MissingExtra(DeployError):
+    """What was asked for needs a package that is not installed."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(what, package, extra)
+        self.what, self.package, self.extra = what, package, extra
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} needs {self.package}, which is not installed: "
+            f"pip install 'meshtwin[{self.extra}]'"
+        )
