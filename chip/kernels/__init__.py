@@ -7,13 +7,15 @@ compiled one is fixed and the same on every instruction set (lanes.h), numpy's i
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import plain
+from . import plain, threads
+from .threads import num_threads as num_threads
+from .threads import set_threads as set_threads
 
 try:
     from . import _core  # type: ignore[attr-defined, unused-ignore]
@@ -49,11 +51,51 @@ layer_norm = _loops.layer_norm  # (x, weight float32, bias float32, out, eps)
 softmax = _loops.softmax  # (x float32, out float32, n): each row of n
 rotary = _loops.rotary  # (x, cosine float32, sine float32, out, positions, width): i, i + width/2
 rotary_pairs = _loops.rotary_pairs  # the same for pairs 2i, 2i + 1
-linear = _loops.linear  # (x, weight, bias float32 or None, out, M, N, K): words or float32
-linear_block = (
-    _loops.linear_block
-)  # (x, weight uint8, bits, bias, out, M, N, K): plain.linear_block
 unpack_blocks = _loops.unpack_blocks  # (blocks uint8, out words, K, bits)
+
+
+def linear(x: Array, weight: Array, bias: Array | None, out: Array, m: int, n: int, k: int) -> None:
+    """out[M,N] = x[M,K] . weight[N,K]^T + bias[N], each words or float32; bias float32."""
+    if threads.num_threads() == 1:
+        _loops.linear(x, weight, bias, out, m, n, k)
+    else:
+        _shared_out(_loops.linear, (), x, weight, bias, out, (m, n, k))
+
+
+def linear_block(
+    x: Array, weight: Array, bits: int, bias: Array | None, out: Array, m: int, n: int, k: int
+) -> None:
+    """`linear` with rows of block floats of 8 or 4 bits: see plain.linear_block."""
+    if threads.num_threads() == 1:
+        _loops.linear_block(x, weight, bits, bias, out, m, n, k)
+    else:
+        _shared_out(_loops.linear_block, (bits,), x, weight, bias, out, (m, n, k))
+
+
+def _shared_out(
+    product: Callable[..., None],
+    bits: tuple[int, ...],
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    out: Array,
+    sizes: tuple[int, int, int],
+) -> None:
+    """A product on several threads: by rows of x, or by rows of the weight if x has one."""
+    m, n, k = sizes
+    rows, results, weights = x.reshape(m, k), out.reshape(m, n), weight.reshape(n, -1)
+
+    def some_rows(start: int, stop: int) -> None:
+        product(rows[start:stop], weight, *bits, bias, results[start:stop], stop - start, n, k)
+
+    def some_columns(start: int, stop: int) -> None:
+        part = None if bias is None else bias[start:stop]
+        product(x, weights[start:stop], *bits, part, results[0, start:stop], 1, stop - start, k)
+
+    if m == 1:
+        threads.share_out(some_columns, n, n * k)
+    else:
+        threads.share_out(some_rows, m, m * n * k)
 
 
 def attention(
