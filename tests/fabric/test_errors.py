@@ -25,6 +25,7 @@ EXAMPLES = (
     errors.LinkDown((0, 1), 1500, "message 3 of chip 0"),
     errors.LinkGaveUp((0, 1), 0, "packet 2 of message 3 of chip 0"),
     errors.FabricHang(0, ((0, (1,), "all_reduce"),), "a cycle"),
+    errors.SubmeshError("galaxy", (8, 4), (1, 8), ((8, 1), (4, 2))),
 )
 
 
