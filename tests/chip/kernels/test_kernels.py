@@ -370,6 +370,11 @@ def test_without_the_extension_there_is_one_warning_and_numpy_does_it(
     assert [warning.category for warning in caught] == [RuntimeWarning]
     assert "without its compiled core" in str(caught[0].message)
     assert not fallback.COMPILED
-    assert fallback.linear is plain.linear
+    assert fallback.layer_norm is plain.layer_norm
+    product = np.empty((1, 1), np.float32)
+    fallback.linear(
+        np.ones((1, 3), np.float32), np.ones((1, 3), np.float32), None, product, 1, 1, 3
+    )
+    assert product.tolist() == [[3.0]]
     out = fallback.fold([np.array([1.0], np.float32), np.array([2.0], np.float32)])
     assert out.tolist() == [3.0]
