@@ -24,10 +24,11 @@ def matmul(m: int, k: int, n: int, phases: int = 2, tile_bytes: int = 2048) -> W
 
 
 works = st.builds(
-    lambda kind, sizes, phases, positions: Work(kind, *sizes, phases, None, positions),
+    Work,
     st.sampled_from(WORK_KINDS),
-    st.lists(st.integers(0, 10**9), min_size=5, max_size=5),
+    *(st.integers(0, 10**9),) * 5,
     st.integers(1, 4),
+    st.none(),
     st.integers(0, 10**5),
 ) | st.builds(
     lambda m, k, n, phases, size: matmul(32 * m, 32 * k, 32 * n, phases, size),
