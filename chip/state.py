@@ -23,7 +23,7 @@ import numpy.typing as npt
 from .chip_memory import ChipMemory
 from .clock import Clock
 from .conversion import COMPUTED, Native, converting
-from .cost import CostModel, Work
+from .cost import DEFAULT_STACK, CostModel, Work
 from .dtype import DType
 from .errors import InvalidArgument, MeshtwinError, OpError
 from .formats.rounding import Rounding
@@ -343,9 +343,17 @@ class ChipState(ChipMemory):
         raise OpError(self.rank, op.name, f"{type(error).__name__}: {error}") from error
 
     @classmethod
-    def open(cls, product: str, rank: int = 0, plan: bool = False, checked: bool = False) -> Self:
-        """A chip of a product, by name: see `load_product`."""
-        return cls(load_product(product), rank, plan, checked)
+    def open(
+        cls,
+        product: str,
+        rank: int = 0,
+        plan: bool = False,
+        checked: bool = False,
+        stack: str = DEFAULT_STACK,
+    ) -> Self:
+        """A chip of a product, by name: see `load_product`; for `stack`, see `CostModel`."""
+        spec = load_product(product)
+        return cls(spec, rank, plan, checked, CostModel(spec, stack))
 
 
 def _with_l1(work: Work, specs: Iterable[TensorSpec]) -> Work:

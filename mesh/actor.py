@@ -66,7 +66,9 @@ class ChipHost:
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.pair: PairTransport | None = None
         self.transport: PairTransport | RoutedTransport | None = None
-        self.chip = MeshChip.open(self.box.product, rank=settings.rank, checked=settings.checked)
+        self.chip = MeshChip.open(
+            self.box.product, settings.rank, checked=settings.checked, stack=settings.stack
+        )
         self.chip.box = self.box
 
     def listen(self, keys: Keys | None) -> Address:
