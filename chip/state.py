@@ -12,7 +12,7 @@ use:
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NoReturn, Self, final
@@ -27,6 +27,7 @@ from .cost import DEFAULT_STACK, CostModel, Work
 from .dtype import DType
 from .errors import InvalidArgument, MeshtwinError, OpError
 from .formats.rounding import Rounding
+from .lane import LaneName, Lanes, Pending
 from .memory.banks import Allocation, BankedMemory
 from .memory.config import Buffer, MemoryConfig
 from .memory.free_list import Holder
@@ -125,6 +126,7 @@ class ChipState(ChipMemory):
         super().__init__(spec, rank, checked)
         self.plan = plan
         self.clock = Clock()
+        self.lanes = Lanes(self.clock)
         self.recorder = Recorder()
         self.cost = cost or CostModel(spec)
         self.is_traced = True
@@ -204,6 +206,19 @@ class ChipState(ChipMemory):
     def scope(self, label: str) -> Scope:
         """Name what runs inside `with chip.scope("layer 7"):` for whoever watches the chip."""
         return Scope(self.labels, label)
+
+    def beside(self, lane: LaneName = "fabric") -> AbstractContextManager[Pending]:
+        """Run what is inside beside the ops that follow, on one of the chip's other engines.
+
+        `with chip.beside() as pending: y = chip.all_gather(x)` starts a collective; the chip goes
+        on at once, and `pending.wait()` before the first use of y waits for its end. On "dram"
+        weights come in ahead: `w = chip.to_memory_config(w, MemoryConfig.L1)`. What one lane has
+        under way runs one after the other.
+
+        Raises:
+            InvalidArgument: there is no such lane; the nearest one is named.
+        """
+        return self.lanes.beside(lane)
 
     @contextmanager
     def untraced(self) -> Iterator[None]:

@@ -130,6 +130,7 @@ class ChipHost:
             self.take_back()
             return self._failure(error, op)
         self.chip.communicator.end_run()
+        self.chip.lanes.join()
         traffic = self.chip.communicator.traffic
         return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
 
@@ -139,6 +140,7 @@ class ChipHost:
         How far a chip came before it heard of the failure, even to the end, is chance.
         """
         self.chip.clock.now_ps = self.sim_start_ps
+        self.chip.lanes.clear()
         self.chip.recorder.take_back(self.last_op)
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:
