@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from .. import kernels
 from ..cost import constants
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
@@ -37,9 +38,11 @@ def _values(dim: int, x: Array) -> Array:
 
 
 def _probabilities(scores: Floats, dim: int) -> Floats:
-    powers: Floats = np.exp(scores - scores.max(axis=dim, keepdims=True))
-    powers /= powers.sum(axis=dim, keepdims=True, dtype=np.float32)
-    return powers
+    """exp(x - max) / sum along a dim, which is turned to be the last."""
+    rows = np.ascontiguousarray(np.moveaxis(scores, dim, -1))
+    out = np.empty_like(rows)
+    kernels.softmax(rows, out, rows.shape[-1])
+    return np.ascontiguousarray(np.moveaxis(out, -1, dim))
 
 
 SOFTMAX = Op("softmax", _rule, _values)
