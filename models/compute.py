@@ -1,4 +1,4 @@
-"""What the linear layers of a model are computed with, unless the caller says otherwise."""
+"""What the products of a model are computed with, unless the caller says otherwise."""
 
 from ..chip.compute_config import EXACT, ComputeConfig, Fidelity
 from ..chip.dtype import DType
@@ -20,3 +20,13 @@ def model_compute(activations: DType, weights: DType) -> ComputeConfig:
     if weights in (DType.BFP4_B, DType.BFP2_B):
         return ComputeConfig(Fidelity.LOFI)
     return ComputeConfig(Fidelity.HIFI4)
+
+
+def attention_compute(activations: DType) -> ComputeConfig:
+    """The config of attention, whatever the format of its cache.
+
+    float32: EXACT, as above. Else HiFi2, which the chip's software chooses for attention: it cuts a
+    bit of every query toward zero, leaves keys and values whole, and moves the logits by less than
+    one rounding to bfloat16 does (docs/numerics.md).
+    """
+    return EXACT if activations is DType.FLOAT32 else ComputeConfig(Fidelity.HIFI2)
