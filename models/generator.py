@@ -83,7 +83,7 @@ class Generator:
         precision: of weights, activations and cache: float32, bfloat16, "performance", "accuracy"
             or a format of the weights such as bfp8_b; None takes bfloat16 unless the checkpoint is
             float32.
-        compute: what the linear layers are computed with; None: see `compute.model_compute`.
+        compute: what the linear layers and attention are computed with; None: see compute.py.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
         DTypeError: there is no such precision.

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
-from .attention import Size, attend, attention_plan, check_heads, mix, scale_of
+from .attention import Size, attention_plan, check_heads, scale_of
+from .attention_values import attend, mix
 from .optional import Roles, run_given
 from .paging import check_page_table, check_positions, gather, positions_of
 from .sdpa import check_sink, sink_of
@@ -21,7 +23,12 @@ Positions = tuple[int, ...] | None
 
 
 def _rule(
-    listed: Positions, scale: float, window: int | None, roles: Roles, *specs: TensorSpec
+    listed: Positions,
+    scale: float,
+    window: int | None,
+    compute: ComputeConfig | None,
+    roles: Roles,
+    *specs: TensorSpec,
 ) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     q, k, v = given["q"], given["k"], given["v"]
@@ -50,13 +57,14 @@ def _rule(
     lengths = tuple(min(position + 1, window or position + 1) for position in positions)
     size = Size(users, heads, k.shape[1], 1, width)
     more = sum(spec.padded_bytes for spec in specs[3:])
-    return attention_plan(q, size, k, lengths, sum(lengths), more)
+    return attention_plan(compute, q, size, k, lengths, sum(lengths), more)
 
 
 def _values(
     listed: Positions,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     roles: Roles,
     q: Array,
     k: Array,
@@ -84,11 +92,10 @@ def _values(
         rows = q[0, user, :, None]  # [N,1,H]
         if bias is not None or sink is not None or q.dtype != k.dtype:
             part = None if bias is None else bias[user, 0, :, None, first:length]
-            mixed = narrow(mix(scale, rows, _whole(keys), _whole(values), part, sink), q)
+            mixed = narrow(mix(scale, compute, rows, _whole(keys), _whole(values), part, sink), q)
         else:
-            mixed = attend(
-                length - first - 1, scale, rows[None], _whole(keys)[None], _whole(values)[None]
-            )
+            seen = rows[None], _whole(keys)[None], _whole(values)[None]
+            mixed = attend(length - first - 1, scale, compute, *seen)
         out[0, user] = mixed.reshape(heads, width)
     return out
 
@@ -112,6 +119,7 @@ def scaled_dot_product_attention_decode(
     scale: float | None = None,
     sliding_window_size: int | None = None,
     attention_sink: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend from each user's newest position to its cache: q [1,B,N,H], k and v [B,K,L,H].
 
@@ -123,15 +131,15 @@ def scaled_dot_product_attention_decode(
             leaves a user out: its rows are zeros. What is in a tensor does not enter the time
             planned: that is of a full cache.
         attn_mask: added to the scaled scores: [B,1,N,L], of which any may be 1.
-        scale, sliding_window_size, attention_sink: see `scaled_dot_product_attention`; the sink
-            may also be [N, any], of which the first column counts.
+        scale, sliding_window_size, attention_sink, compute: see `scaled_dot_product_attention`; the
+            sink may also be [N, any], of which the first column counts.
     Raises:
         ShapeError, DTypeError: the inputs do not fit together.
         InvalidArgument: a position lies beyond the cache; a window < 1; inputs not in tiles.
     """
     inputs = {"q": q, "k": k, "v": v, "attn_mask": attn_mask, "attention_sink": attention_sink}
     listed, inputs["cur_pos"] = _split(cur_pos)
-    params = (listed, scale_of(q, scale), sliding_window_size)
+    params = (listed, scale_of(q, scale), sliding_window_size, compute)
     return run_given(chip, SDPA_DECODE, params, **inputs)
 
 
@@ -147,6 +155,7 @@ def paged_scaled_dot_product_attention_decode(
     scale: float | None = None,
     sliding_window_size: int | None = None,
     attention_sink: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """`scaled_dot_product_attention_decode` over a paged cache: k and v [blocks,K,block,H].
 
@@ -157,7 +166,7 @@ def paged_scaled_dot_product_attention_decode(
     """
     inputs = {"q": q, "k": k, "v": v, "page_table": page_table}
     listed, tensor = _split(cur_pos)
-    params = (listed, scale_of(q, scale), sliding_window_size)
+    params = (listed, scale_of(q, scale), sliding_window_size, compute)
     optional = {"attn_mask": attn_mask, "attention_sink": attention_sink, "cur_pos": tensor}
     return run_given(chip, PAGED_SDPA_DECODE, params, **inputs, **optional)
 

@@ -45,7 +45,8 @@ class Attention:
     scale: float | None = None  # None: 1 / sqrt(H)
     window: int | None = None  # positions that a query sees, itself included
     sinks: Tensor | None = None  # [1, N, 1, 1]
-    compute: ComputeConfig | None = None
+    compute: ComputeConfig | None = None  # of the linear layers
+    mix_compute: ComputeConfig | None = None  # of scores, softmax and values
 
     def __call__(
         self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
@@ -73,9 +74,9 @@ class Attention:
         """The values that each query attends to."""
         k_BKLH, v_BKLH = cache.k_BKLH, cache.v_BKLH
         if self.window is None and self.sinks is None:
-            return chip.attention(q_BNSH, k_BKLH, v_BKLH, start, self.scale)
+            return chip.attention(q_BNSH, k_BKLH, v_BKLH, start, self.scale, self.mix_compute)
         return chip.windowed_attention(
-            q_BNSH, k_BKLH, v_BKLH, start, self.scale, self.window, self.sinks
+            q_BNSH, k_BKLH, v_BKLH, start, self.scale, self.window, self.sinks, self.mix_compute
         )
 
     def _norm_all(self, chip: MeshChip, qkv: Tensor) -> Tensor:
