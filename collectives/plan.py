@@ -4,12 +4,13 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
+from ..chip.dtype import BLOCK
 from ..fabric.topology import Box
 from .algorithm import Algorithm, algorithms
 from .call import Call
 from .costs import costs_of
-from .cut import Region, Shape, split_sizes, whole
-from .errors import AlgorithmError, ChunkError, CollectiveError
+from .cut import Region, Shape, split_sizes, units, whole
+from .errors import AlgorithmError, BlockError, ChunkError, CollectiveError
 from .group import stand_or_fail
 from .operation import Operation
 from .schedule import Schedule, Sum
@@ -114,31 +115,35 @@ class Plan:
     @property
     def input_bytes(self) -> int:
         """The size of this chip's input."""
-        return math.prod(self.call.shape) * self.call.dtype.itemsize
+        return self.call.dtype.num_bytes(self.call.shape)
 
     @property
     def most_input_bytes(self) -> int:
         """The size of the largest input of a chip of the group."""
         call = self.call
         shape = call.shape if call.sizes is None else _with(call.shape, call.dim, max(call.sizes))
-        return math.prod(shape) * call.dtype.itemsize
+        return call.dtype.num_bytes(shape)
 
     @property
     def output_bytes(self) -> int:
         """The size of this chip's result; 0 when it gets none."""
         if self.ends_with_nothing:
             return 0
-        return math.prod(self.result_shape) * self.call.dtype.itemsize
+        return self.call.dtype.num_bytes(self.result_shape)
 
     @cached_property
     def chunk_items(self) -> tuple[int, ...]:
-        """The items of each chunk."""
+        """The items of each chunk: elements, or the units of 16 that block floats are cut in."""
         pieces = self.schedule.pieces
         return tuple(
             size
             for part in range(self.schedule.num_parts)
-            for size in split_sizes(math.prod(self.part_shape(part)), pieces)
+            for size in split_sizes(self._part_items(part), pieces)
         )
+
+    def _part_items(self, part: int) -> int:
+        shape, unit = self.part_shape(part), self.call.unit
+        return math.prod(shape) if unit == 1 else math.prod(shape[:-1]) * units(shape, unit)
 
     @cached_property
     def chunk_starts(self) -> tuple[int, ...]:
@@ -149,11 +154,32 @@ class Plan:
         )
 
     @cached_property
+    def has_whole_units(self) -> bool:
+        """Is every part a row, or of rows of whole units? Then chunks are stretches of elements."""
+        unit = self.call.unit
+        if unit == 1:
+            return True
+        shapes = {self.part_shape(part) for part in range(self.schedule.num_parts)}
+        return all(
+            not shape or shape[-1] % unit == 0 or math.prod(shape[:-1]) <= 1 for shape in shapes
+        )
+
+    def elements(self, chunk: int) -> tuple[int, int]:
+        """Where a chunk starts in its part, and its size, in elements (see `has_whole_units`)."""
+        start, size, unit = self.chunk_starts[chunk], self.chunk_items[chunk], self.call.unit
+        if unit == 1:
+            return start, size
+        total = math.prod(self.part_shape(chunk // self.schedule.pieces))
+        first = min(start * unit, total)
+        return first, min(size * unit, total - first)
+
+    @cached_property
     def chunk_bytes(self) -> tuple[int, ...]:
         """What each chunk is on a link."""
         if self.call.operation is Operation.BARRIER:
             return (BARRIER_TOKEN_BYTES,) * self.schedule.num_chunks
-        return tuple(items * self.call.wire_itemsize for items in self.chunk_items)
+        unit_bytes = self.call.wire_unit_bytes
+        return tuple(items * unit_bytes for items in self.chunk_items)
 
     @property
     def sums(self) -> dict[int, Sum]:
@@ -251,6 +277,18 @@ def check_call(call: Call, rank: int) -> None:
                 f"{operation.label}: sizes {list(call.sizes)} must have one size for each of the "
                 f"{len(call.ranks)} chips of the group; chip {rank} has {own} along dim {call.dim}"
             )
+    if call.dtype.block and wanted and dims - 1 in wanted and len(call.ranks) > 1:
+        _check_blocks(call)
+
+
+def _check_blocks(call: Call) -> None:
+    """Raise if blocks of the last dim would be cut, or joined where the last one is not full."""
+    last = len(call.shape) - 1
+    cuts = call.operation.cuts and call.dim == last
+    each = BLOCK * len(call.ranks) if cuts else BLOCK
+    for size in call.sizes or call.shape[last:]:
+        if size % each:
+            raise BlockError(call.operation.label, call.dtype.label, size, each)
 
 
 @lru_cache(maxsize=MOST_PLANS)
