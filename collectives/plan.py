@@ -4,13 +4,13 @@ import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
-from ..chip.dtype import BLOCK
 from ..fabric.topology import Box
 from .algorithm import Algorithm, algorithms
 from .call import Call
+from .check import check_call
 from .costs import costs_of
 from .cut import Region, Shape, split_sizes, units, whole
-from .errors import AlgorithmError, BlockError, ChunkError, CollectiveError
+from .errors import AlgorithmError
 from .group import stand_or_fail
 from .operation import Operation
 from .schedule import Schedule, Sum
@@ -253,42 +253,6 @@ def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
         # Of a user's own, the name says little: chips must not mix the steps of two.
         call = replace(call, algorithm=f"{algorithm.name} (steps {schedule.fingerprint})")
     return Plan(call, box, order, order.index(rank), schedule)
-
-
-def check_call(call: Call, rank: int) -> None:
-    """Raise what is wrong with a call, whatever the algorithm."""
-    operation, dims = call.operation, len(call.shape)
-    wanted: tuple[int, ...] = (call.dim,) if operation.cuts or operation.joins else ()
-    if operation is Operation.ALL_TO_ALL:
-        wanted = (call.dim, call.concat_dim)
-    for dim in wanted:
-        if not 0 <= dim < dims:
-            raise ChunkError(operation.label, call.shape, dim)
-    if operation.has_root and call.root not in call.ranks:
-        raise CollectiveError(
-            f"{operation.label}: root {call.root} is not in the group of chip {rank}; "
-            f"legal roots are {', '.join(map(str, call.ranks))}"
-        )
-    if call.sizes is not None:
-        own = call.shape[call.dim]
-        index = call.ranks.index(rank)
-        if len(call.sizes) != len(call.ranks) or call.sizes[index] != own:
-            raise CollectiveError(
-                f"{operation.label}: sizes {list(call.sizes)} must have one size for each of the "
-                f"{len(call.ranks)} chips of the group; chip {rank} has {own} along dim {call.dim}"
-            )
-    if call.dtype.block and wanted and dims - 1 in wanted and len(call.ranks) > 1:
-        _check_blocks(call)
-
-
-def _check_blocks(call: Call) -> None:
-    """Raise if blocks of the last dim would be cut, or joined where the last one is not full."""
-    last = len(call.shape) - 1
-    cuts = call.operation.cuts and call.dim == last
-    each = BLOCK * len(call.ranks) if cuts else BLOCK
-    for size in call.sizes or call.shape[last:]:
-        if size % each:
-            raise BlockError(call.operation.label, call.dtype.label, size, each)
 
 
 @lru_cache(maxsize=MOST_PLANS)

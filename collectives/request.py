@@ -152,7 +152,7 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
         request.root if operation.has_root else 0,
         op,
         request.sizes,
-        _wire(request, spec.dtype),
+        None if request.wire_dtype is None else wire_of(request.wire_dtype, spec.dtype),
         _rounding(request.rounding),
     )
     plan = plan_of(box, rank, call, request.algorithm)
@@ -168,10 +168,13 @@ def _normal(dim: int, dims: int) -> int:
     return dim + dims if -dims <= dim < 0 else dim
 
 
-def _wire(request: Request, dtype: DType) -> DType | None:
-    if request.wire_dtype is None:
-        return None
-    wire = DType.parse(request.wire_dtype)
+def wire_of(name: str | DType, dtype: DType) -> DType | None:
+    """The wire dtype of that name for tensors of a format; None when it is just that.
+
+    Raises:
+        CollectiveError: there is none of that name for these; names the nearest.
+    """
+    wire = DType.parse(name)
     if wire is dtype:
         return None
     if wire in WIRES and dtype in WIRES:
