@@ -98,7 +98,7 @@ class Inputs:
     def _largest(self) -> int:
         blocks = [kind.block for kind in (self.dtype, self.wire) if kind is not None and kind.block]
         if blocks:
-            return 2 ** min(block.magnitude_bits for block in blocks) - 1
+            return (1 << min(block.magnitude_bits for block in blocks)) - 1
         return LARGEST if self.dtype.is_float else min(LARGEST, np.iinfo(self.dtype.numpy).max)
 
 

@@ -118,32 +118,45 @@ INLINE float round_f32(float value, const int wire) { return on_wire(value, wire
 INLINE float round_bf16(float value, const int wire) { return as_bf16(on_wire(value, wire)); }
 INLINE float round_f16(float value, const int wire) { return as_f16(on_wire(value, wire)); }
 
-/* A magnitude of so many bits at the exponent of the largest of 16 numbers: chip/formats/convert.c packs and unpacks so. */
-INLINE float shared(float value, uint32_t highest, const int bits) {
-    const uint32_t dropped = 24 - bits, half = 1u << (dropped - 1), most = (1u << bits) - 1;
-    uint32_t x = bits_of(canonical(value)), exponent = x & 0x7f800000u;
-    uint32_t whole = exponent ? (x & 0x7fffffu) | 0x800000u : 0, down = (highest - exponent) >> 23;
-    whole >>= down < 31 ? down : 31;
-    uint32_t rounded = (whole + (half - 1) + (whole >> dropped & 1u)) >> dropped;
-    uint32_t magnitude = bits_of((float)(int32_t)(rounded < most ? rounded : most));
-    int32_t moved = (int32_t)((magnitude >> 23) + (highest >> 23)) - (126 + bits);
-    uint32_t result = magnitude && moved > 0 ? (uint32_t)moved << 23 | (magnitude & 0x7fffffu) | (x & 0x80000000u) : 0;
-    return canonical(float_of(result));
-}
-
-INLINE void share(const float *in, float *out, ptrdiff_t n, const int bits) {
-    for (ptrdiff_t at = 0; at < n; at += SHARING) {
-        ptrdiff_t end = n - at < SHARING ? n : at + SHARING;
-        uint32_t highest = 0;
-        for (ptrdiff_t i = at; i < end; i++) {
-            uint32_t exponent = bits_of(in[i]) & 0x7f800000u;
-            highest = exponent > highest ? exponent : highest;
-        }
-        for (ptrdiff_t i = at; i < end; i++) out[i] = shared(in[i], highest, bits);
+/* The larger exponent of each two; each number twice. (Loops over blocks of 16 come out several times slower.) */
+INLINE void larger(const uint32_t *restrict x, uint32_t *restrict out, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint32_t a = x[2 * i] & 0x7f800000u, b = x[2 * i + 1] & 0x7f800000u;
+        out[i] = a > b ? a : b;
     }
 }
 
-INLINE void share_f32(const float *in, float *out, ptrdiff_t n, const int wire) { share(in, out, n, wire == WIRE_BFP8 ? 7 : 3); }
+INLINE void twice(const uint32_t *restrict x, uint32_t *restrict out, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) out[2 * i] = out[2 * i + 1] = x[i];
+}
+
+/* A magnitude of so many bits at the highest exponent of 16 numbers: chip/formats/convert.c packs and unpacks so. */
+INLINE uint32_t shared_bits(uint32_t x, uint32_t highest, uint32_t bits) {
+    const uint32_t dropped = 24 - bits, half = 1u << (dropped - 1), most = (1u << bits) - 1, exponent = x & 0x7f800000u;
+    uint32_t whole = ((x & 0x7fffffu) | 0x800000u) & -(uint32_t)(exponent != 0), down = (highest - exponent) >> 23;
+    whole >>= down < 31 ? down : 31;
+    uint32_t rounded = (whole + (half - 1) + (whole >> dropped & 1u)) >> dropped;
+    uint32_t magnitude = bits_of((float)(int32_t)(rounded < most ? rounded : most));
+    int32_t moved = (int32_t)((magnitude >> 23) + (highest >> 23)) - (int32_t)(126 + bits);
+    uint32_t result = (uint32_t)moved << 23 | (magnitude & 0x7fffffu) | (x & 0x80000000u);
+    return result & -(uint32_t)(magnitude != 0) & -(uint32_t)(moved > 0);
+}
+
+/* n <= BLOCK numbers, in place or not. Many loops, as compilers vectorise none in place and none with branches. */
+INLINE void share_f32(const float *in, float *out, ptrdiff_t n, const int wire) {
+    uint32_t x[BLOCK + SHARING], highest[BLOCK], pairs[BLOCK / 2], fours[BLOCK / 4], eights[BLOCK / 8], blocks[BLOCK / 16];
+    ptrdiff_t whole = (n + SHARING - 1) / SHARING * SHARING;
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = bits_of(canonical(in[i]));
+    memset(x + n, 0, SHARING * 4);
+    larger(x, pairs, whole / 2), larger(pairs, fours, whole / 4);
+    larger(fours, eights, whole / 8), larger(eights, blocks, whole / 16);
+    twice(blocks, eights, whole / 16), twice(eights, fours, whole / 8);
+    twice(fours, pairs, whole / 4), twice(pairs, highest, whole / 2);
+    const uint32_t bits = wire == WIRE_BFP8 ? 7 : 3;
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = shared_bits(x[i], highest[i], bits);
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = canonical(float_of(x[i]));
+}
+
 #define share_bf16 share_f32
 #define share_f16 share_f32
 
@@ -229,8 +242,7 @@ INTEGER(u8, uint8_t, uint32_t)
             if (code == COMBINE) BY_OP(f->op, combine_##kind, left, right, room, n)                                  \
             else if (code == DIVIDE)                                                                                 \
                 for (ptrdiff_t i = 0; i < n; i++) room[i] = round_##kind((W)(left[i] / (W)f->num_members), EXACT);   \
-            else if (f->wire == WIRE_BFP8) share_##kind(left, room, n, WIRE_BFP8);                                   \
-            else if (f->wire == WIRE_BFP4) share_##kind(left, room, n, WIRE_BFP4);                                   \
+            else if (f->wire >= WIRE_BFP8) share_##kind(left, room, n, f->wire);                                     \
             else if (f->wire == WIRE_BF16)                                                                           \
                 for (ptrdiff_t i = 0; i < n; i++) room[i] = round_##kind(left[i], WIRE_BF16);                        \
             else                                                                                                     \

@@ -20,10 +20,13 @@ from meshtwin.collectives.errors import (
     CollectiveError,
     CollectiveMismatch,
 )
+from meshtwin.collectives.faulty import without_links
 from meshtwin.collectives.group import group_of
 from meshtwin.collectives.operation import Operation
 from meshtwin.collectives.reduce_op import REDUCIBLE_BLOCKS, ReduceOp
 from meshtwin.collectives.request import WIRES
+from meshtwin.fabric.fault_events import LinkCut, LinkFlaky
+from meshtwin.fabric.faults import FaultPlan
 from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.program import MeshChip
 
@@ -101,8 +104,9 @@ def test_blocks_move_along_every_dim_and_keep_their_bits(dtype: DType, data: st.
 
 @pytest.mark.parametrize("dtype", REDUCIBLE_BLOCKS, ids=str)
 @pytest.mark.parametrize("dim", [0, 1])
-def test_what_is_joined_has_the_very_tiles_of_its_parts(dtype: DType, dim: int) -> None:
-    given_in = normal((64, 96), 4, 1)
+@pytest.mark.parametrize("rows", [64, 512])  # through slots, and from heap to heap
+def test_what_is_joined_has_the_very_tiles_of_its_parts(dtype: DType, dim: int, rows: int) -> None:
+    given_in = normal((rows, 96), 4, 1)
 
     def program(chip: MeshChip, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         x = chip.tensor(values, dtype)
@@ -112,7 +116,7 @@ def test_what_is_joined_has_the_very_tiles_of_its_parts(dtype: DType, dim: int) 
 
     answers = run_spmd("quietbox2", program, lambda rank: (given_in[rank],))
     tile = 1088 if dtype is DType.BFP8_B else 576
-    own = [tiles.reshape(2, 3, tile) for tiles, _ in answers]
+    own = [tiles.reshape(rows // 32, 3, tile) for tiles, _ in answers]
     for _, joined in answers:
         assert joined.tobytes() == np.concatenate(own, axis=dim).tobytes()
 
@@ -180,6 +184,18 @@ def test_bits_are_those_of_the_schedule_on_paper(name: str, data: st.DataObject)
             assert found is None
         else:
             assert found == encode(want, dtype).tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("dtype", "wire"), [(DType.BFP8_B, None), (DType.BFLOAT16, "bfp8_b")])
+def test_large_tensors_have_the_bits_of_messages(name: str, dtype: DType, wire: str | None) -> None:
+    given_in = normal((260, 128), 4, 3)
+    kwargs = arguments(name, "sum", 0, 1, 1) | {"wire_dtype": wire}
+    shared, messages = (
+        storages("quietbox2", name, given_in, dtype, transport, **kwargs)
+        for transport in ("shared_memory", "routed")
+    )
+    assert shared == messages
 
 
 @few
@@ -331,3 +347,29 @@ def test_calls_that_differ_only_in_the_wire_are_a_mismatch(transport: str) -> No
     ends = endings("quietbox2", program, transport=transport)
     assert [type(end) for end in ends] == [CollectiveMismatch] * 4
     assert "all_reduce(shape (4, 40), bfp8_b, op sum)" in str(ends[0])
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        FaultPlan((LinkFlaky((0, 1), drop=0.3), LinkFlaky((0, 2), corrupt=0.3)), seed=3),
+        FaultPlan((LinkCut((0, 1), 0),), policy="reroute"),
+    ],
+    ids=["flaky", "cut"],
+)
+@pytest.mark.parametrize(("dtype", "wire"), [("bfp8_b", None), ("bf16", "bfp8_b")])
+def test_faults_of_links_leave_the_bits_alone(
+    dtype: str, wire: str | None, plan: FaultPlan
+) -> None:
+    given_in = normal((32, 256), 4, 7)
+
+    def program(chip: MeshChip, values: np.ndarray) -> bytes:
+        x = chip.tensor(values, DType.parse(dtype))
+        result = chip.all_reduce(x, wire_dtype=wire, algorithm="line")
+        assert result.storage is not None
+        return result.storage.tobytes()
+
+    box = without_links(load_box("quietbox2"), ((0, 1),) if plan.policy == "reroute" else ())
+    calm = run_spmd(box, program, lambda rank: (given_in[rank],))
+    shaken = run_spmd("quietbox2", program, lambda rank: (given_in[rank],), "routed", faults=plan)
+    assert shaken == calm
