@@ -8,7 +8,7 @@ Legend: B users, K key-value heads, S new positions, L positions the cache can h
 
 from collections.abc import Sequence
 
-from ..conversion import EVERY
+from ..conversion import COMPUTED, EVERY
 from ..cost import Work
 from ..dtype import DType
 from ..errors import DTypeError, InvalidArgument, ShapeError
@@ -18,7 +18,7 @@ from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
 from .optional import Roles, change_given
 from .paging import block_of, check_page_table, check_positions, positions_of
-from .shared import narrow, require_float, require_integers, require_rank, wide
+from .shared import require_float, require_integers, require_rank
 
 
 def _update_rule(
@@ -131,7 +131,9 @@ def fill_cache(chip: ChipState, cache: Tensor, x: Tensor, user: int) -> None:
     chip.run_many(FILL_CACHE, (cache, x), (user, x.dtype, cache.dtype))
 
 
-def _paged_update_rule(positions: tuple[int, ...] | None, roles: Roles, *specs: TensorSpec) -> Plan:
+def _paged_update_rule(
+    positions: tuple[int, ...] | None, target: DType, roles: Roles, *specs: TensorSpec
+) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     cache, x = given["cache"], given["x"]
     require_rank(4, cache=cache, x=x)
@@ -157,14 +159,19 @@ def _paged_update_rule(positions: tuple[int, ...] | None, roles: Roles, *specs: 
 
 
 def _paged_update_values(
-    positions: tuple[int, ...] | None, roles: Roles, cache: Array, x: Array, *others: Array
+    positions: tuple[int, ...] | None,
+    target: DType,
+    roles: Roles,
+    cache: Array,
+    x: Array,
+    *others: Array,
 ) -> None:
     given = dict(zip(roles[2:], others, strict=True))
     page_table = given.get("page_table")
     users, block = x.shape[1], cache.shape[2]
     capacity = block if page_table is None else block * page_table.shape[1]
     found = positions_of(positions, given.get("positions"), users, capacity)
-    new = x if x.dtype == cache.dtype else narrow(wide(x), cache)
+    new = pack(x, target)
     places = [
         (user, user, position)
         if page_table is None
@@ -176,7 +183,9 @@ def _paged_update_values(
         cache[row, :, position] = new[0, user]
 
 
-PAGED_UPDATE_CACHE = Op("paged_update_cache", _paged_update_rule, _paged_update_values)
+PAGED_UPDATE_CACHE = Op(
+    "paged_update_cache", _paged_update_rule, _paged_update_values, native=(EVERY, COMPUTED)
+)
 
 
 def paged_update_cache(
@@ -200,7 +209,7 @@ def paged_update_cache(
     listed = None if isinstance(positions, Tensor) else tuple(positions)
     tensor = positions if isinstance(positions, Tensor) else None
     inputs = {"cache": cache, "x": x, "positions": tensor, "page_table": page_table}
-    change_given(chip, PAGED_UPDATE_CACHE, (listed,), **inputs)
+    change_given(chip, PAGED_UPDATE_CACHE, (listed, cache.dtype), **inputs)
 
 
 def _paged_fill_rule(user: int, cache: TensorSpec, x: TensorSpec, page_table: TensorSpec) -> Plan:

@@ -52,7 +52,8 @@ def _values(x_BNSH: Array, cosine: Array, sine: Array) -> Array:
     rows, width = x_BNSH.shape[-2:]
     cosine, sine = wide(cosine), wide(sine)
     if cosine.ndim == 4 and cosine.shape[1:3] != (1, rows):  # a position serves a user's heads
-        cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
+        if cosine.shape[1] > 1:
+            cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
         rows = cosine.size // width
     kernels.rotary(x_BNSH, cosine, sine, out, rows, width)
     return out

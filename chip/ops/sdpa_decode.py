@@ -48,9 +48,11 @@ def _rule(
         check_sink(given["attention_sink"], heads)
     positions = (capacity - 1,) * users if listed is None else listed
     lengths = tuple(min(position + 1, window or position + 1) for position in positions)
-    size = Size(users, heads, k.shape[1], 1, width)
+    # the query heads of a key-value head are the rows of one tile, as are positions in prefill
+    kv_heads, group = k.shape[1], heads // k.shape[1]
+    size = Size(users, kv_heads, kv_heads, group, width)
     more = sum(spec.padded_bytes for spec in specs[3:])
-    return attention_plan(q, size, k, lengths, sum(lengths), more)
+    return attention_plan(q, size, k, lengths, group * sum(lengths), more)
 
 
 def _values(
@@ -78,23 +80,20 @@ def _values(
         if not length:
             continue
         if page_table is None:
-            keys, values = (cache[user, :, first:length] for cache in (k, v))
+            keys, values = k[user], v[user]
         else:
-            keys, values = (gather(c, page_table, user, length)[:, first:] for c in (k, v))
+            keys, values = (gather(cache, page_table, user, length) for cache in (k, v))
+        if first:
+            keys, values = (np.ascontiguousarray(x[:, first:length]) for x in (keys, values))
+        seen = length - first
         rows = q[0, user, :, None]  # [N,1,H]
         if bias is not None or sink is not None or q.dtype != k.dtype:
             part = None if bias is None else bias[user, 0, :, None, first:length]
-            mixed = narrow(mix(scale, rows, _whole(keys), _whole(values), part, sink), q)
+            mixed = narrow(mix(scale, rows, keys[:, :seen], values[:, :seen], part, sink), q)
         else:
-            mixed = attend(
-                length - first - 1, scale, rows[None], _whole(keys)[None], _whole(values)[None]
-            )
+            mixed = attend(seen - 1, scale, rows[None], keys[None], values[None])
         out[0, user] = mixed.reshape(heads, width)
     return out
-
-
-def _whole(part: Array) -> Array:
-    return np.ascontiguousarray(part)
 
 
 SDPA_DECODE = Op("scaled_dot_product_attention_decode", _rule, _values)
