@@ -131,8 +131,11 @@ def fill_cache(chip: ChipState, cache: Tensor, x: Tensor, user: int) -> None:
     chip.run_many(FILL_CACHE, (cache, x), (user, x.dtype, cache.dtype))
 
 
+Listed = tuple[int, ...]  # a position for each user
+
+
 def _paged_update_rule(
-    positions: tuple[int, ...] | None, target: DType, roles: Roles, *specs: TensorSpec
+    positions: Listed | None, target: DType | None, roles: Roles, *specs: TensorSpec
 ) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     cache, x = given["cache"], given["x"]
@@ -159,8 +162,8 @@ def _paged_update_rule(
 
 
 def _paged_update_values(
-    positions: tuple[int, ...] | None,
-    target: DType,
+    positions: Listed | None,
+    target: DType | None,
     roles: Roles,
     cache: Array,
     x: Array,
@@ -171,7 +174,7 @@ def _paged_update_values(
     users, block = x.shape[1], cache.shape[2]
     capacity = block if page_table is None else block * page_table.shape[1]
     found = positions_of(positions, given.get("positions"), users, capacity)
-    new = pack(x, target)
+    new = x if target is None else pack(x, target)
     places = [
         (user, user, position)
         if page_table is None
@@ -185,6 +188,22 @@ def _paged_update_values(
 
 PAGED_UPDATE_CACHE = Op(
     "paged_update_cache", _paged_update_rule, _paged_update_values, native=(EVERY, COMPUTED)
+)
+
+
+def _listed_rule(positions: Listed, target: DType | None, cache: TensorSpec, x: TensorSpec) -> Plan:
+    return _paged_update_rule(positions, target, ("cache", "x"), cache, x)
+
+
+def _listed_values(positions: Listed, target: DType | None, cache: Array, x: Array) -> None:
+    new = x if target is None else pack(x, target)
+    for user, position in enumerate(positions):
+        if position >= 0:
+            cache[user, :, position] = new[0, user]
+
+
+LISTED_UPDATE_CACHE = Op(  # what a decode step asks for
+    "paged_update_cache", _listed_rule, _listed_values, native=(EVERY, COMPUTED)
 )
 
 
@@ -206,10 +225,15 @@ def paged_update_cache(
         ShapeError, DTypeError: x, positions or the page table do not fit.
         InvalidArgument: a position lies beyond the cache, or its page is no block of it.
     """
+    is_as_held = x.dtype is cache.dtype and x.dtype.computes
+    target = None if is_as_held else cache.dtype
+    if page_table is None and not isinstance(positions, Tensor):
+        chip.run_many(LISTED_UPDATE_CACHE, (cache, x), (tuple(positions), target))
+        return
     listed = None if isinstance(positions, Tensor) else tuple(positions)
     tensor = positions if isinstance(positions, Tensor) else None
     inputs = {"cache": cache, "x": x, "positions": tensor, "page_table": page_table}
-    change_given(chip, PAGED_UPDATE_CACHE, (listed, cache.dtype), **inputs)
+    change_given(chip, PAGED_UPDATE_CACHE, (listed, target), **inputs)
 
 
 def _paged_fill_rule(user: int, cache: TensorSpec, x: TensorSpec, page_table: TensorSpec) -> Plan:

@@ -97,6 +97,29 @@ def _values(
 
 
 SDPA_DECODE = Op("scaled_dot_product_attention_decode", _rule, _values)
+
+
+def _plain_rule(
+    listed: tuple[int, ...], scale: float, window: int | None, *specs: TensorSpec
+) -> Plan:
+    return _rule(listed, scale, window, ("q", "k", "v"), *specs)
+
+
+def _plain_values(
+    listed: tuple[int, ...], scale: float, window: int | None, q: Array, k: Array, v: Array
+) -> Array:
+    """The same, all users at once where they stand at one position and see all before it."""
+    first, users = listed[0], len(listed)
+    is_whole = first >= 0 and (window is None or first < window) and q.dtype == k.dtype
+    if is_whole and listed.count(first) == users:
+        rows = q.reshape(users, q.shape[2], 1, q.shape[3])
+        return attend(first, scale, rows, k, v).reshape(q.shape)
+    return _values(listed, scale, window, ("q", "k", "v"), q, k, v)
+
+
+PLAIN_SDPA_DECODE = Op(  # what a decode step asks for
+    "scaled_dot_product_attention_decode", _plain_rule, _plain_values
+)
 PAGED_SDPA_DECODE = Op("paged_scaled_dot_product_attention_decode", _rule, _values)
 
 
@@ -128,10 +151,12 @@ def scaled_dot_product_attention_decode(
         ShapeError, DTypeError: the inputs do not fit together.
         InvalidArgument: a position lies beyond the cache; a window < 1; inputs not in tiles.
     """
-    inputs = {"q": q, "k": k, "v": v, "attn_mask": attn_mask, "attention_sink": attention_sink}
-    listed, inputs["cur_pos"] = _split(cur_pos)
+    listed, tensor = _split(cur_pos)
     params = (listed, scale_of(q, scale), sliding_window_size)
-    return run_given(chip, SDPA_DECODE, params, **inputs)
+    if listed and attn_mask is None and attention_sink is None:
+        return chip.run(PLAIN_SDPA_DECODE, (q, k, v), params)
+    inputs = {"q": q, "k": k, "v": v, "attn_mask": attn_mask, "attention_sink": attention_sink}
+    return run_given(chip, SDPA_DECODE, params, **inputs, cur_pos=tensor)
 
 
 def paged_scaled_dot_product_attention_decode(
