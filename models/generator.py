@@ -139,7 +139,7 @@ class Generator:
                 user.token_ids[-1] if goes else -1 for user, goes in zip(users, going, strict=True)
             ]
             tokens, wall_s, sim_s = self._run(programs.decode, last, sampling or Sampling())
-            for user, token, goes in zip(users, tokens, going, strict=True):
+            for user, token, goes in zip(users, tokens.tolist(), going, strict=True):
                 if goes:
                     user.add(token, wall_s, sim_s, stop)
         return users
@@ -180,7 +180,7 @@ class Generator:
         choices = self.mesh.run(program, self._decoder, *args)
         wall_s = time.perf_counter() - wall_start_s
         for rank, choice in enumerate(choices):
-            if choice != choices[0]:
+            if not np.array_equal(choice, choices[0]):
                 what = f"chose token {choice}, but chip 0 chose {choices[0]}"
                 raise OpError(rank, "choose", what)
         return choices[0], wall_s, (self.mesh.sim_now_ps - sim_start_ps) / PS_PER_S

@@ -56,7 +56,7 @@ def step(
         return prefill(chip, decoder, token_ids, sampling, new=(1, new_length))
     if len(token_ids) > 1:
         return prefill(chip, decoder, token_ids, sampling)
-    return decode(chip, decoder, token_ids, sampling)[0]
+    return int(decode(chip, decoder, token_ids, sampling)[0])
 
 
 def prefill(
@@ -79,8 +79,8 @@ def prefill(
     return choose_next(chip, decoder, logits, sampling, [decoder.cache.lengths[user]])[0]
 
 
-def decode(chip: MeshChip, decoder: Decoder, token_ids: list[int], sampling: Sampling) -> list[int]:
-    """Append one token to each user's sequence and choose the next ones.
+def decode(chip: MeshChip, decoder: Decoder, token_ids: list[int], sampling: Sampling) -> NDArray[np.int64]:
+    """Append one token to each user's sequence; the next ones, int64 [B].
 
     Args:
         token_ids: one for each user; -1 leaves a user as it is, and its next one is -1.
@@ -91,7 +91,7 @@ def decode(chip: MeshChip, decoder: Decoder, token_ids: list[int], sampling: Sam
         length if token >= 0 else -1
         for token, length in zip(token_ids, decoder.cache.lengths, strict=True)
     ]
-    return choose_next(chip, decoder, logits, sampling, positions)
+    return np.array(choose_next(chip, decoder, logits, sampling, positions), np.int64)
 
 
 def all_logits(

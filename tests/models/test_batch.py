@@ -64,9 +64,8 @@ def generated(prompts: Sequence[Sequence[int]], sampling: Sampling) -> Program:
         ]
         for _ in range(NUM_NEW - 1):
             last = [own[-1] for own in users]
-            for own, token in zip(
-                users, programs.decode(chip, decoder, last, sampling), strict=True
-            ):
+            tokens = programs.decode(chip, decoder, last, sampling)
+            for own, token in zip(users, tokens.tolist(), strict=True):
                 own.append(token)
         return users
 
