@@ -79,7 +79,9 @@ def prefill(
     return choose_next(chip, decoder, logits, sampling, [decoder.cache.lengths[user]])[0]
 
 
-def decode(chip: MeshChip, decoder: Decoder, token_ids: list[int], sampling: Sampling) -> NDArray[np.int64]:
+def decode(
+    chip: MeshChip, decoder: Decoder, token_ids: list[int], sampling: Sampling
+) -> NDArray[np.int64]:
     """Append one token to each user's sequence; the next ones, int64 [B].
 
     Args:
