@@ -114,8 +114,9 @@ class Generator:
         """Generate for many users at once: what each took, its `token_ids` among it, by prompt.
 
         The prompts are prefilled one after another; then every step decodes a token of each user,
-        until each has met its own end. A user's tokens are those of its prompt alone (in bfloat16,
-        as far as rounding does not turn a near tie).
+        until each has met its own end. A user's tokens are those of its prompt alone: to the last
+        bit of the logits on one or two chips; on more, where a sum's order depends on how many rows
+        an all_reduce has, up to its rounding.
 
         Args:
             prompts: one or more; they may differ in length.
