@@ -112,7 +112,7 @@ class PlannedReplica:
         room = deployment.prompt + deployment.output
         self.decoder.start(self.chip, deployment.batch_of_replica, room)
         assert self.decoder.cache is not None
-        self.decoder.cache.length = positions
+        self.decoder.cache.lengths = [positions] * deployment.batch_of_replica
         return self._run(np.zeros((deployment.batch_of_replica, 1), np.int32))
 
     def _run(self, ids_BS: NDArray[np.int32]) -> Phase:

@@ -111,6 +111,7 @@ def attention_plan(
     lengths: tuple[int, ...],
     pairs: int,
     more: int,
+    kv_positions: int = 0,
 ) -> Plan:
     """The plan of attention with an output as q.
 
@@ -118,6 +119,7 @@ def attention_plan(
         lengths: the keys that each user's queries read, as many as users.
         pairs: (query, key) pairs of one head over all users that are not masked.
         more: bytes read beside q, keys and values (a mask, say).
+        kv_positions: of decode, those that the user furthest on looks back at.
     """
     tiles_seen = sum(num_tiles(length) for length in lengths)
     # in tiles: q.k^T and p.v, over the part of the rectangle that is not masked
@@ -135,7 +137,7 @@ def attention_plan(
             len(lengths) * size.heads * num_tiles(size.positions), size.kv_heads * tiles_seen
         ),
         fidelity_phases=fidelity_phases(q) if compute is None else compute.fidelity.phases,
-        kv_positions=max(lengths, default=0) if size.positions == 1 else 0,
+        kv_positions=kv_positions,
     )
     buffers = attention_buffers(
         num_tiles(size.positions),

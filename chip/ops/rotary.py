@@ -58,7 +58,8 @@ def _turned(turn: Callable[..., None], x_BNSH: Array, cosine: Floats, sine: Floa
     out = np.empty(x_BNSH.shape, WORDS)
     rows, width = x_BNSH.shape[-2:]
     if cosine.ndim == 4 and cosine.shape[1:3] != (1, rows):  # a position serves a user's heads
-        cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
+        if cosine.shape[1] > 1:
+            cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
         rows = cosine.size // width
     turn(x_BNSH, cosine, sine, out, rows, width)
     return out

@@ -55,7 +55,7 @@ def test_a_plan_has_the_ops_and_times_of_a_run() -> None:
         decoder.start(chip, 1, 5)
         decoder.forward(chip, np.array([[1, 2, 3, 4, 5]], np.int32))
         decoder.start(chip, 1, 12)
-        decoder.cache.length = 7
+        decoder.cache.lengths = [7]
         decoder.forward(chip, np.array([[6]], np.int32))
         return records(chip)
 
