@@ -20,7 +20,7 @@ charged as if they lay in DRAM. Wormhole, and ops other than matmul, have not be
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Literal, NamedTuple
@@ -73,11 +73,19 @@ def constants() -> Mapping[str, Constant]:
 
 
 class CostModel:
-    """Durations of ops on one chip: a pure function of (spec, work)."""
+    """Durations of ops on one chip: a pure function of (spec, changes, work).
 
-    def __init__(self, spec: ChipSpec) -> None:
-        value = {name: constant.value for name, constant in constants().items()}
+    Args:
+        changes: values of constants instead of those of data/costs.toml, by name.
+    """
+
+    def __init__(self, spec: ChipSpec, *, changes: Mapping[str, float] = {}) -> None:
         self.spec = spec
+        self.constants: Mapping[str, Constant] = {
+            name: replace(constant, value=changes.get(name, constant.value))
+            for name, constant in constants().items()
+        }
+        value = {name: constant.value for name, constant in self.constants.items()}
         start_ps = value["kernel_start_clocks"] / spec.clock_hz * PS_PER_S
         self.dispatch_ps = round(value["dispatch_gap_us"] * 10**6 + start_ps)
         self.dram_bytes_per_s = spec.dram_bandwidth_bytes_per_s * value["dram_efficiency"]

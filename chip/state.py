@@ -110,16 +110,22 @@ class ChipState(ChipMemory):
         plan: tensors made here have no values: shapes, time and memory only.
         checked: reads of elements that nothing wrote are errors (else they give NaN, or
             0xDEADBEEF).
+        cost: how long ops take; None: on such a chip as it is.
     """
 
     def __init__(
-        self, spec: ChipSpec, rank: int = 0, plan: bool = False, checked: bool = False
+        self,
+        spec: ChipSpec,
+        rank: int = 0,
+        plan: bool = False,
+        checked: bool = False,
+        cost: CostModel | None = None,
     ) -> None:
         super().__init__(spec, rank, checked)
         self.plan = plan
         self.clock = Clock()
         self.recorder = Recorder()
-        self.cost = CostModel(spec)
+        self.cost = cost or CostModel(spec)
         self.watcher: Watcher | None = None
         self.labels: list[str] = []  # of the scopes under way
         self._planned: dict[tuple[Hashable, ...], _Planned] = {}

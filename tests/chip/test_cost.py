@@ -48,6 +48,16 @@ def test_an_op_that_does_nothing_takes_gap_and_start() -> None:
     assert cost.duration_ps == pytest.approx(expected_us * 10**6, abs=1)
 
 
+def test_constants_can_be_changed_for_one_model() -> None:
+    nothing = Work("move", 0, 0, 0, 0, 0)
+    changed = CostModel(load_product("p150"), changes={"dispatch_gap_us": 5.0})
+    gap_us = P150.constants["dispatch_gap_us"].value
+    difference_ps = changed.duration(nothing).duration_ps - P150.duration(nothing).duration_ps
+    assert difference_ps == pytest.approx((5 - gap_us) * 10**6, abs=1)
+    assert changed.constants["dispatch_gap_us"].value == 5
+    assert P150.constants == constants()
+
+
 def test_the_bound_is_what_takes_longest() -> None:
     assert P150.duration(matmul(4096, 4096, 4096)).bound == "compute"
     assert P150.duration(matmul(32, 4096, 4096)).bound == "dram"
