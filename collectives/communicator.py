@@ -16,6 +16,7 @@ from ..fabric.transport.base import Transport
 from ..fabric.transport.window import Window
 from ..fabric.waits import Activity
 from . import direct
+from .costs import CollectiveCosts
 from .direct import OUT_OF_REACH, Direct
 from .errors import CollectiveError, CollectiveMismatch, CollectiveTimeout
 from .execute import Entries, StepByStep
@@ -65,6 +66,7 @@ class Communicator:
         timeout_s: float,
         faults: FaultPlan | None = None,
         die: Callable[[], None] | None = None,
+        costs: CollectiveCosts | None = None,
     ) -> None:
         """One chip's communicator.
 
@@ -72,8 +74,9 @@ class Communicator:
             timeout_s: wall time that a chip waits for the others in a call.
             faults: what goes wrong; then `transport` must be one of links (RoutedTransport).
             die: ends the chip's process, when the faults say so.
+            costs: other than those of the box.
         """
-        self.box, self.rank = box, rank
+        self.box, self.rank, self.costs = box, rank, costs
         self.transport, self.timeout_s = transport, timeout_s
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
@@ -178,7 +181,7 @@ class Communicator:
             self._prepared.clear()
         group = group_of(self.box, self.rank, request.axis)
         seat = self._seats.get(group) or self._sit(group)
-        prepared = self._prepared[request] = prepare(self.box, self.rank, request, seat)
+        prepared = self._prepared[request] = prepare(self.box, self.rank, request, seat, self.costs)
         return prepared
 
     def _sit(self, group: Group) -> Seat:

@@ -6,7 +6,7 @@ want it. A run is a few rows of bytes that lie alike in a tensor of each member 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from .cut import split_sizes, stretches
@@ -85,7 +85,7 @@ def _share(plan: Plan, programs: dict[Program, int]) -> Iterator[Run]:
     own = plan.index_of[plan.position]
     first, last = sum(lines[:own]) * line, min(sum(lines[: own + 1]) * line, total)
     root = plan.schedule.root if call.operation is Operation.REDUCE else plan.position
-    at_root = Plan(call, plan.box, plan.order, root, plan.schedule)
+    at_root = replace(plan, position=root)
     for chunk, (start, items) in enumerate(zip(plan.chunk_starts, plan.chunk_items, strict=True)):
         begin, end = max(first, start), min(last, start + items)
         if begin < end:
