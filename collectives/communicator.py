@@ -67,6 +67,7 @@ class Communicator:
         faults: FaultPlan | None = None,
         die: Callable[[], None] | None = None,
         costs: CollectiveCosts | None = None,
+        until_last: bool = False,
     ) -> None:
         """One chip's communicator.
 
@@ -75,8 +76,10 @@ class Communicator:
             faults: what goes wrong; then `transport` must be one of links (RoutedTransport).
             die: ends the chip's process, when the faults say so.
             costs: other than those of the box.
+            until_last: without a transport, a collective lasts until the last chip is done with it,
+                and not until this one is: where some links are slower, nobody gets ahead for long.
         """
-        self.box, self.rank, self.costs = box, rank, costs
+        self.box, self.rank, self.costs, self.until_last = box, rank, costs, until_last
         self.transport, self.timeout_s = transport, timeout_s
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
@@ -228,7 +231,8 @@ class Communicator:
         if exit_ps is not None:
             duration_ps = exit_ps - sim_start_ps
         elif entries is None:
-            duration_ps = prepared.sim_together_ps
+            plan = prepared.plan
+            duration_ps = plan.sim_whole_ps if self.until_last else prepared.sim_together_ps
         else:
             duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
         clock.now_ps = sim_start_ps + duration_ps
