@@ -10,7 +10,7 @@ program of one chip, so it is that of the slowest, and the others are taken to a
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -50,9 +50,12 @@ class Scenario:
     changes: tuple[tuple[str, float], ...] = ()
 
     @classmethod
-    def of(cls, box: Box) -> "Scenario":
-        """The box as it is."""
-        return cls(box)
+    def of(cls, box: Box, changes: Iterable[tuple[str, float | str]] = ()) -> "Scenario":
+        """The box as it is, or with some changes; raises as `but`."""
+        scenario = cls(box)
+        for name, value in changes:
+            scenario = scenario.but(name, value)
+        return scenario
 
     def but(self, name: str, value: float | str) -> "Scenario":
         """The same with another value of one setting, in the unit of its name.

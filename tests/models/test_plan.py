@@ -110,6 +110,6 @@ def test_a_slow_place_counts_where_a_replica_runs_on_it() -> None:
 
 
 def test_memory_that_was_taken_away_is_missing() -> None:
-    smaller = Scenario.of(GALAXY).but("dram.gib", 1)
+    smaller = Scenario.of(GALAXY).but("dram.gib", 0.5)
     with pytest.raises(OutOfMemory, match="DRAM"):
         PlannedReplica(deployment(scenario=smaller))
