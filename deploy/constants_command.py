@@ -44,13 +44,14 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         help="only these, or those that begin so: link, cost, dram.gib; sources in full",
     )  # fmt: skip
     command.add_argument("--box", type=arguments.box, default="quietbox2", help="(%(default)s)")
+    arguments.add_stack(command)
     add_set_options(command)
     command.set_defaults(run=run, misuse=command.error)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the table, or with --json a list of objects."""
-    scenario = scenario_of(args, args.box)
+    scenario = scenario_of(args, args.box, args.stack)
     chosen = [setting for setting in scenario.settings.values() if _is_wanted(setting, args.names)]
     if not chosen:
         args.misuse(f"no constant begins with {' or '.join(args.names)}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from rich.table import Table
 
+from ..chip.cost import DEFAULT_STACK
 from ..fabric.topology import Box
 from ..mesh.errors import UnknownSetting, WrongSetting
 from ..mesh.scenario import Scenario
@@ -36,10 +37,10 @@ def add_sensitivity_option(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def scenario_of(args: argparse.Namespace, box: Box) -> Scenario:
+def scenario_of(args: argparse.Namespace, box: Box, stack: str = DEFAULT_STACK) -> Scenario:
     """The box with the changes of --set; what is wrong with one ends the program, as misuse."""
     try:
-        return Scenario.of(box, args.changes)
+        return Scenario.of(box, args.changes, stack)
     except (UnknownSetting, WrongSetting) as error:
         args.wrong_change(f"argument --set: {error}")
         raise
@@ -109,7 +110,7 @@ def sensitivities(
         found.append(
             Sensitivity(
                 setting.name, setting.constant.unit, value, changed, ttft - 1, step - 1,
-                math.log(ttft) / scale, math.log(step) / scale,
+                math.log(ttft) / scale + 0.0, math.log(step) / scale + 0.0,  # never -0.0
             )
         )  # fmt: skip
     return sorted(found, key=lambda one: (-one.weight, one.name))

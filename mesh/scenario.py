@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from ..chip.cost import CostModel
+from ..chip.cost import DEFAULT_STACK, CostModel
 from ..chip.spec import ChipSpec, Constant, load_product
 from ..collectives.costs import CollectiveCosts, costs_of
 from ..fabric.submesh import submesh
@@ -44,15 +44,22 @@ class Scenario:
     Attributes:
         base: the box as it is.
         changes: name and value of each setting that is changed, by name; see settings.py.
+        stack: the generation of the software: see `chip.cost.stacks`.
     """
 
     base: Box
     changes: tuple[tuple[str, float], ...] = ()
+    stack: str = DEFAULT_STACK
 
     @classmethod
-    def of(cls, box: Box, changes: Iterable[tuple[str, float | str]] = ()) -> "Scenario":
+    def of(
+        cls,
+        box: Box,
+        changes: Iterable[tuple[str, float | str]] = (),
+        stack: str = DEFAULT_STACK,
+    ) -> "Scenario":
         """The box as it is, or with some changes; raises as `but`."""
-        scenario = cls(box)
+        scenario = cls(box, stack=stack)
         for name, value in changes:
             scenario = scenario.but(name, value)
         return scenario
@@ -152,13 +159,13 @@ class Scenario:
 
     def cost_model(self) -> CostModel:
         """How long ops take on `chip`."""
-        return CostModel(self.chip, changes=self.cost_changes)
+        return CostModel(self.chip, self.stack, self.cost_changes)
 
     @cached_property
     def settings(self) -> Mapping[str, Setting]:
         """Every setting with its value in this scenario, by name; of slow places, those it has."""
         chip = self._usual_chip
-        model = CostModel(chip, changes=self.cost_changes)
+        model = CostModel(chip, self.stack, self.cost_changes)
         found = settings_of(self.box, chip, self._collective_costs(chip), model)
         for name, value in self.changes:
             if PLACE.fullmatch(name):

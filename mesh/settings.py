@@ -203,4 +203,4 @@ def _range_of(unit: str) -> Range:
     """The values of a constant of the cost model: times can be 0, what divides cannot."""
     if "fraction" in unit:
         return SHARE
-    return TIME if unit.startswith(("us", "ms", "ns", "clock", "cycle")) else RATE
+    return TIME if unit.split()[0] in ("us", "ms", "ns", "clock", "reshards") else RATE

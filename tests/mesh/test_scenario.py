@@ -247,6 +247,12 @@ def test_a_wrong_value_is_answered_with_the_legal_ones(
     assert what in str(caught.value)
 
 
+def test_a_stack_has_constants_of_its_own() -> None:
+    bare, tuned = Scenario.of(QUIETBOX2), Scenario.of(QUIETBOX2, stack="tuned")
+    assert sim_ps(bare) < sim_ps(tuned) < sim_ps(tuned.but("cost.op_start_us", 100))
+    assert tuned.part((1, 2)).cost_model().stack == tuned.but("l1.kib", 1000).stack == "tuned"
+
+
 def test_a_scenario_is_of_its_box() -> None:
     with pytest.raises(ValueError, match=r"scenario .*galaxy.* must be of the box .*quietbox2"):
         plan_chip(QUIETBOX2, 0, Scenario.of(GALAXY))
