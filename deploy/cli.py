@@ -18,6 +18,7 @@ from . import (
     boxes_command,
     calibrate_command,
     compare_command,
+    constants_command,
     doctor_command,
     explain_command,
     generate_command,
@@ -39,6 +40,7 @@ examples:
   meshtwin recorder
   meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
+  meshtwin constants --box galaxy
   meshtwin doctor
   meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32
@@ -86,6 +88,7 @@ def parser() -> argparse.ArgumentParser:
         memory_command,
         pull_command,
         boxes_command,
+        constants_command,
         noc_command,
         calibrate_command,
         doctor_command,

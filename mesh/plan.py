@@ -5,14 +5,33 @@ import math
 from ..collectives.communicator import Communicator
 from ..fabric.topology import Box
 from .program import MeshChip
+from .scenario import Scenario
 
 
-def plan_chip(box: Box, rank: int = 0) -> MeshChip:
+def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> MeshChip:
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
     In its collectives all chips are taken to arrive together, as they do when they run the same
-    program on the same shapes.
+    program on the same shapes; a slow chip's program is the one that is planned (see Scenario), and
+    where a link is slow, a collective lasts until the last chip is done.
+
+    Args:
+        scenario: what is changed of the box; None: nothing.
+    Raises:
+        ValueError: the scenario is of another box.
     """
-    chip = MeshChip.open(box.product, rank=rank, plan=True)
-    chip.box, chip.communicator = box, Communicator(box, rank, None, math.inf)
+    if scenario is None:
+        scenario = Scenario.of(box)
+    elif scenario.base != box:
+        raise ValueError(f"scenario (={scenario.name}) must be of the box (={box.name})")
+    chip = MeshChip(scenario.chip, rank=rank, plan=True, cost=scenario.cost_model())
+    chip.box = scenario.box
+    chip.communicator = Communicator(
+        chip.box,
+        rank,
+        None,
+        math.inf,
+        costs=scenario.collective_costs,
+        until_last=any(edge.rate != 1 for edge in chip.box.edges),
+    )
     return chip

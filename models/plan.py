@@ -16,6 +16,7 @@ from ..chip.units import PS_PER_S
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box
 from ..mesh.plan import plan_chip
+from ..mesh.scenario import Scenario
 from .builder import DecoderBuilder
 from .config import DecoderConfig
 from .decoder import Decoder
@@ -33,6 +34,7 @@ class Deployment:
         dp: replicas; each has its own chips and its own users.
         batch: users of all replicas together.
         prompt, output: tokens of each user.
+        scenario: what is changed of the box; None: nothing.
     """
 
     config: DecoderConfig
@@ -43,11 +45,14 @@ class Deployment:
     prompt: int
     output: int
     precision: Precision
+    scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
         for name in ("dp", "batch", "prompt", "output"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} (={getattr(self, name)}) must be >= 1")
+        if self.scenario is not None and self.scenario.base != self.box:
+            raise PlanError(f"the scenario is of {self.scenario.base.name}, not of {self.box.name}")
         if self.tp * self.dp > self.box.num_chips:
             raise PlanError(
                 f"tp {self.tp} x dp {self.dp} needs {self.tp * self.dp} chips, and {self.box.name} "
@@ -93,8 +98,9 @@ class PlannedReplica:
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
-        box = submesh(deployment.box, deployment.mesh)
-        self.chip = plan_chip(box)
+        scenario = deployment.scenario or Scenario.of(deployment.box)
+        part = scenario.part(deployment.mesh, deployment.dp)
+        self.chip = plan_chip(part.base, scenario=part)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()

@@ -26,7 +26,9 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     """What a deployment reaches, simulated; see VALUES for what a point may hold.
 
     `model` is needed. Defaults: box quietbox2, all its chips in one replica, batch 1, 128 tokens of
-    prompt and of output, precision "performance". `batch_per_chip` may stand for `batch`.
+    prompt and of output, precision "performance". `batch_per_chip` may stand for `batch`. `set`
+    is a table of changed constants ({"link.gbps": 200}, see `meshtwin constants`); a value named
+    "set.link.gbps" is one of them. The mesh of a replica is that of the box as it is.
 
     Returns:
         chips, users, mesh; fits, why_not, dram_bytes, dram_free_bytes (of one chip); sim_ttft_ms;
@@ -36,6 +38,7 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         MeshtwinError: there is no such deployment.
     """
+    from ...mesh.scenario import Scenario
     from ...models.catalogue import model_shape
     from ...models.plan import Deployment, PlannedReplica, fitting_mesh
     from ...models.precision import Precision
@@ -53,6 +56,7 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         prompt=point.get("prompt", 128),
         output=point.get("output", 128),
         precision=Precision.parse(point.get("precision", "performance")),
+        scenario=Scenario.of(box, _changes_of(point).items()),
     )
     found: dict[str, Any] = {
         "chips": tp * dp,
@@ -83,6 +87,11 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _changes_of(point: Mapping[str, Any]) -> dict[str, float | str]:
+    single = {n.removeprefix("set."): value for n, value in point.items() if is_change(n)}
+    return {**point.get("set", {}), **single}
+
+
 def _shares(records: Iterable[OpRecord]) -> dict[str, float]:
     sums: Counter[str] = Counter()
     for record in records:
@@ -97,10 +106,17 @@ def check(name: str, value: Any) -> None:
     Raises:
         ValueError or MeshtwinError: it is not; the nearest legal one is named.
     """
+    if is_change(name):
+        name, value = "set", {name.removeprefix("set."): value}
     if name not in VALUES:
         hint = did_you_mean(nearest_name(name, list(VALUES)))
         raise ValueError(f"the planner takes no {name!r}{hint} Known: {', '.join(VALUES)}.")
     VALUES[name](name, value)
+
+
+def is_change(name: str) -> bool:
+    """Is this the name of a value that changes a constant, such as "set.link.gbps"?"""
+    return name.startswith("set.")
 
 
 def _number(name: str, value: Any) -> None:
@@ -124,6 +140,23 @@ def _precision(name: str, value: Any) -> None:
     Precision.parse(_text(name, value))
 
 
+def _changes(name: str, value: Any) -> None:
+    """The constants are those of any box; whether it has a slow place is seen when it is known."""
+    from ...mesh.scenario import Scenario
+    from ...mesh.settings import PLACE, normal
+
+    if not isinstance(value, Mapping):
+        raise ValueError(f'{name} must be a table, as {{"link.gbps" = 200}}, and is {value!r}')
+    scenario = Scenario.of(load_box("quietbox2"))
+    for changed, to in value.items():
+        if isinstance(to, bool) or not isinstance(to, (int, float, str)):
+            raise ValueError(f"{name}.{changed} must be a number, and is {to!r}")
+        setting, share = normal(changed, to)
+        if PLACE.fullmatch(setting):
+            setting = "slow_chip.0"
+        scenario.but(setting, share)
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a name in quotes, and is {value!r}")
@@ -140,5 +173,6 @@ VALUES: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "prompt": _number,
     "output": _number,
     "precision": _precision,
+    "set": _changes,
 }
 """What a point may hold, and the check of each."""
