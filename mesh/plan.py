@@ -2,17 +2,21 @@
 
 import math
 
+from ..chip.spec import ChipSpec, load_product
 from ..collectives.communicator import Communicator
 from ..fabric.topology import Box
 from .program import MeshChip
 
 
-def plan_chip(box: Box, rank: int = 0) -> MeshChip:
+def plan_chip(box: Box, rank: int = 0, spec: ChipSpec | None = None) -> MeshChip:
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
-    In its collectives all chips are taken to arrive together, as they do when they run the same
-    program on the same shapes.
+    In its collectives the other chips are taken to run the same program on the same shapes: see
+    Communicator.
+
+    Args:
+        spec: of the chip, where it is not that of the box.
     """
-    chip = MeshChip.open(box.product, rank=rank, plan=True)
+    chip = MeshChip(spec or load_product(box.product), rank, plan=True)
     chip.box, chip.communicator = box, Communicator(box, rank, None, math.inf)
     return chip
