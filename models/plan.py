@@ -1,27 +1,35 @@
 """Planning a model on a mesh: the same decoder on tensors without values, one chip for all.
 
-The chips of a tensor-parallel group do the same work at the same time, so one of them is run;
-replicas of a data-parallel plan do not talk to each other. No actors, no numbers: shapes, simulated
-time and memory only.
+The chips of a tensor-parallel group do the same work, so one of them is run: chip 0, whose records
+are those of chip 0 in a run. Replicas of a data-parallel plan do not talk to each other. No actors,
+no numbers: shapes, simulated time and memory only.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chip.record import OpRecord
-from ..chip.units import PS_PER_S
+from ..chip.dtype import DType
+from ..chip.errors import did_you_mean, nearest_name
+from ..chip.spec import ChipSpec
 from ..fabric.submesh import shapes, submesh
-from ..fabric.topology import Box
+from ..fabric.topology import Box, load_box
 from ..mesh.plan import plan_chip
 from .builder import DecoderBuilder
+from .catalogue import model_shape
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import PlanError
+from .kv_cache import KvCache
+from .plan_phase import Phase, PlannedMemory
 from .precision import Precision
+from .programs import best_of_all
 from .shapes_only import ShapesOnly
+
+STACKS: Final = ("ttnn", "tuned", "tt_transformers")
+"""Generations of the software that a plan can be of: bare ops, a hand-tuned port, the library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class Deployment:
         dp: replicas; each has its own chips and its own users.
         batch: users of all replicas together.
         prompt, output: tokens of each user.
+        stack: the software that runs the ops, one of STACKS.
     """
 
     config: DecoderConfig
@@ -43,8 +52,10 @@ class Deployment:
     prompt: int
     output: int
     precision: Precision
+    stack: str = STACKS[0]
 
     def __post_init__(self) -> None:
+        known_stack(self.stack)
         for name in ("dp", "batch", "prompt", "output"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} (={getattr(self, name)}) must be >= 1")
@@ -60,6 +71,35 @@ class Deployment:
                 f"context is {self.config.max_position_embeddings}"
             )
 
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        box: Box | str = "quietbox2",
+        tp: int | None = None,
+        dp: int = 1,
+        batch: int | None = None,
+        prompt: int = 128,
+        output: int = 128,
+        precision: Precision | DType | str = "performance",
+        stack: str = STACKS[0],
+    ) -> Self:
+        """A deployment in the words of people; what is left out has a value that works.
+
+        Args:
+            model: see `catalogue.model_shape`.
+            tp: chips of a replica; None: the box's chips dealt out to `dp` replicas.
+            batch: users of all replicas; None: one for each replica.
+        Raises:
+            PlanError: it cannot be; says what can.
+            UnknownShape, UnknownBox, DTypeError, ...: there is no such model, box or precision.
+        """
+        found = load_box(box) if isinstance(box, str) else box
+        mesh = fitting_mesh(found, tp or max(1, found.num_chips // max(1, dp)))
+        users = dp if batch is None else batch
+        parsed = Precision.parse(precision)
+        return cls(model_shape(model), found, mesh, dp, users, prompt, output, parsed, stack)
+
     @property
     def tp(self) -> int:
         """Chips of one replica."""
@@ -70,57 +110,96 @@ class Deployment:
         """Users of the fullest replica."""
         return -(-self.batch // self.dp)
 
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A prefill or a decode step on one chip: the ops in order, and how long all of it takes."""
-
-    records: tuple[OpRecord, ...]
-    sim_ps: int
-
     @property
-    def sim_s(self) -> float:
-        """Simulated seconds."""
-        return self.sim_ps / PS_PER_S
+    def positions(self) -> tuple[int, int, int]:
+        """Tokens in the cache of each user at the first, the middle and the last decode step.
+
+        The first output token is the prefill's. Of one output token there is no step; what is
+        given then is the step that would follow.
+        """
+        last = self.prompt + max(0, self.output - 2)
+        return self.prompt, min(self.prompt + self.output // 2, last), last
 
 
 class PlannedReplica:
     """One chip of a replica with its part of the model, in plan mode.
 
+    Args:
+        spec: of the chip, where it is not that of the box.
     Raises:
         OutOfMemory: weights or cache do not fit the chip.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, spec: ChipSpec | None = None) -> None:
         self.deployment = deployment
-        box = submesh(deployment.box, deployment.mesh)
-        self.chip = plan_chip(box)
+        self.chip = plan_chip(submesh(deployment.box, deployment.mesh), spec=spec)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()
         self.weight_bytes = self.chip.dram.used_bytes
+        self.cache_bytes = 0
 
     def prefill(self) -> Phase:
-        """One user's prompt, in one pass."""
-        length = self.deployment.prompt
-        self.decoder.start(self.chip, 1, length)
-        return self._run(np.zeros((1, length), np.int32))
+        """One user's prompt in one pass, beside the caches of the replica's other users."""
+        decoder, num_others = self.decoder, self.deployment.batch_of_replica - 1
+        decoder.start(self.chip, 1, self._room)
+        others = num_others and KvCache.allocate(
+            self.chip,
+            decoder.config.num_layers,
+            (num_others, decoder.num_kv_heads, self._room, decoder.config.head_dim),
+            decoder.precision.kv_cache,
+        )
+        phase = self._run(np.zeros((1, self.deployment.prompt), np.int32))
+        del others
+        return phase
 
     def decode(self, positions: int) -> Phase:
         """One step of all users of the replica, with `positions` tokens in the cache of each."""
-        deployment = self.deployment
-        room = deployment.prompt + deployment.output
-        self.decoder.start(self.chip, deployment.batch_of_replica, room)
+        users = self.deployment.batch_of_replica
+        self.decoder.start(self.chip, users, self._room)
         assert self.decoder.cache is not None
         self.decoder.cache.length = positions
-        return self._run(np.zeros((deployment.batch_of_replica, 1), np.int32))
+        return self._run(np.zeros((users, 1), np.int32))
+
+    def memory(self) -> PlannedMemory:
+        """What it took of the chip's memory so far."""
+        dram, l1 = self.chip.dram, self.chip.l1
+        circular_bytes, op = self.chip.circular_peak
+        return PlannedMemory(
+            dram_capacity_bytes=dram.capacity_bytes,
+            weight_bytes=self.weight_bytes,
+            cache_bytes=self.cache_bytes,
+            activation_bytes=dram.peak_bytes - self.weight_bytes - self.cache_bytes,
+            l1_capacity_bytes=l1.capacity_bytes // l1.num_banks,
+            l1_tensor_bytes=l1.peak_bytes // l1.num_banks,
+            l1_circular_bytes=circular_bytes,
+            l1_op=op,
+        )
+
+    @property
+    def _room(self) -> int:
+        return self.deployment.prompt + self.deployment.output
 
     def _run(self, ids_BS: NDArray[np.int32]) -> Phase:
+        """A forward pass and the choice of the next tokens, as a greedy generation does it."""
         chip = self.chip
+        self.cache_bytes = chip.dram.used_bytes - self.weight_bytes
         chip.recorder.clear()
         begin_ps = chip.clock.now_ps
-        self.decoder.forward(chip, ids_BS)
+        best_of_all(chip, self.decoder.forward(chip, ids_BS), 1)
         return Phase(tuple(chip.recorder.records()), chip.clock.now_ps - begin_ps)
+
+
+def known_stack(name: str) -> str:
+    """The name, if it is one of STACKS.
+
+    Raises:
+        PlanError: it is not; names the nearest.
+    """
+    if name not in STACKS:
+        hint = did_you_mean(nearest_name(name, STACKS))
+        raise PlanError(f"unknown stack {name!r}{hint} Known: {', '.join(STACKS)}.")
+    return name
 
 
 def fitting_mesh(box: Box, tp: int) -> tuple[int, int]:
@@ -140,12 +219,9 @@ def fitting_mesh(box: Box, tp: int) -> tuple[int, int]:
 
 
 def _all_reduce_ps(box: Box) -> int:
-    """Simulated time of an all_reduce of a decode step's size on all chips of a box."""
+    """Simulated time of all_reduces of a decode step's size on all chips of a box."""
     chip = plan_chip(box)
-    chip.all_reduce(chip.empty((1, 32, 8192)))
+    x = chip.empty((1, 32, 8192))
+    for _ in range(2):  # the second one begins when the last chip is done with the first
+        chip.all_reduce(x)
     return chip.clock.now_ps
-
-
-def total_ps(records: Iterable[OpRecord]) -> int:
-    """The sum of the ops' simulated times."""
-    return sum(record.sim_duration_ps for record in records)

@@ -85,9 +85,18 @@ def choose_next(
         values = chip.all_gather(logits_BSVc, dim=-1).to_numpy().reshape(-1)
         ids = np.arange(values.size)
     else:
-        best, where = chip.topk(logits_BSVc, count)
-        values = chip.all_gather(best, dim=-1).to_numpy().reshape(-1)
-        local = chip.all_gather(where, dim=-1).to_numpy().reshape(-1).astype(np.int64)
+        best, where = best_of_all(chip, logits_BSVc, count)
+        values = best.to_numpy().reshape(-1)
+        local = where.to_numpy().reshape(-1).astype(np.int64)
         ids = local + np.repeat(np.arange(chip.num_chips) * width, count)
     ids = np.where(ids < decoder.config.vocab_size, ids, -1)
     return choose(values.astype(np.float32), ids, sampling, position)
+
+
+def best_of_all(chip: MeshChip, logits_BSVc: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best logits of each chip, and where each lies on its chip: [B, S, chips x count].
+
+    This is what the chips do for a choice; a plan does it too.
+    """
+    best, where = chip.topk(logits_BSVc, count)
+    return chip.all_gather(best, dim=-1), chip.all_gather(where, dim=-1)
