@@ -6,8 +6,7 @@ import sys
 from typing import Any
 
 from ..chip.errors import OutOfMemory
-from ..chip.record import ChipRecords
-from ..models.model_plan import ModelPlan, plan_model
+from ..models.model_plan import plan_model
 from ..models.plan import STACKS, Deployment
 from ..models.plan_fit import nearest_fits, needed_memory
 from . import arguments
@@ -97,14 +96,9 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(name, plan, 0 if args.no_ops else args.top)
     if wants_reports(args):
-        for line in write_reports(args, _records(plan)):
+        for line in write_reports(args, planned_chips(plan.box, plan.records)):
             print(f"meshtwin: {line}", file=sys.stderr)
     return 0
-
-
-def _records(plan: ModelPlan) -> list[ChipRecords]:
-    """What all chips of a replica do in a prefill and the decode step after it."""
-    return planned_chips(plan.box, (*plan.prefill.records, *plan.decode.records))
 
 
 def _unfit(args: argparse.Namespace, name: str, deployment: Deployment, error: OutOfMemory) -> int:

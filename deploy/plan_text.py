@@ -31,9 +31,9 @@ def show(name: str, plan: ModelPlan, num_rows: int) -> None:
     _print_head(console, name, deployment)
     figures = _grid()
     users = deployment.batch_of_replica
-    note = "a user's prompt" if users == 1 else (
-        f"a user's prompt; all {users} of a replica, one by one: {_time(plan.sim_prefill_all_s)}"
-    )  # fmt: skip
+    note = "of one user"
+    if users > 1:
+        note += f"; {users} users, one by one: {_time(plan.sim_prefill_all_s)}"
     figures.add_row("TTFT", _time(plan.sim_ttft_s), note)
     figures.add_row("tokens/s/user", _number(plan.sim_tokens_per_s_per_user), _course(plan))
     figures.add_row("tokens/s", _number(plan.sim_tokens_per_s), f"of {_many(deployment.batch)}")
@@ -80,8 +80,8 @@ def _print_head(console: Console, name: str, deployment: Deployment) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"{_many(deployment.batch)}, {deployment.prompt} + {deployment.output} tokens, precision "
-        f"{deployment.precision.name}, stack {deployment.stack}; all times are simulated\n",
+        f"{_many(deployment.batch)}, {deployment.prompt} + {deployment.output} tokens, "
+        f"{deployment.precision.name}, stack {deployment.stack}; all simulated\n",
         soft_wrap=True,
     )
 
@@ -107,7 +107,7 @@ def _add_memory(grid: Table, memory: PlannedMemory) -> None:
     used = _of(memory.dram_peak_bytes, memory.dram_capacity_bytes, 1e9, "GB")
     parts = (memory.weight_bytes, memory.cache_bytes, memory.activation_bytes)
     weights, cache, activations = map(_size, parts)
-    note = f"weights {weights}, KV cache {cache}, largest activations {activations}"
+    note = f"weights {weights}, KV cache {cache}, activations {activations}"
     grid.add_row("DRAM of a chip", used, note)
     used = _of(memory.l1_peak_bytes, memory.l1_capacity_bytes, 1e6, "MB")
     note = f"circular buffers of {memory.l1_op}"
@@ -124,10 +124,10 @@ def _print_phase(console: Console, title: str, phase: Phase, peaks: Peaks, num_r
     if not num_rows:
         return
     rows = op_rows(phase.records, peaks)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     table.add_column("op", no_wrap=True)
     table.add_column("operands", overflow="ellipsis", min_width=8)
-    for head in ("count", "us", "share", "bound", "MB", "rate", "of peak"):
+    for head in ("count", "us", "share", "bound", "MB", "rate", "peak"):
         table.add_column(head, justify="left" if head == "bound" else "right", no_wrap=True)
     for row in rows[:num_rows]:
         table.add_row(*_cells(row))
@@ -153,7 +153,7 @@ def _cells(row: OpRow) -> list[str | Text]:
 
 def _rest(rows: Sequence[OpRow]) -> list[str]:
     return [
-        "(other ops)",
+        "(others)",
         f"{len(rows)} rows",
         str(sum(row.count for row in rows)),
         f"{sum(row.sim_duration_ps for row in rows) / PS_PER_US:.1f}",
@@ -167,8 +167,13 @@ def _rest(rows: Sequence[OpRow]) -> list[str]:
 
 def _rate(row: OpRow) -> str:
     if row.bound == "compute" and row.utilisation is not None:
-        return f"{row.sim_flops_per_s / 1e12:.1f} TFLOPS"
-    return f"{row.sim_bytes_per_s / 1e9:.1f} GB/s"
+        return f"{_digits(row.sim_flops_per_s / 1e12)} TFLOPS"
+    return f"{_digits(row.sim_bytes_per_s / 1e9)} GB/s"
+
+
+def _digits(value: float) -> str:
+    """Three digits, or two decimals of what is small."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _choice(alternative: Alternative) -> str:
@@ -207,5 +212,5 @@ def _time(sim_s: float) -> str:
 
 
 def _number(value: float) -> str:
-    """Four digits or so, whatever the size."""
+    """A rate with four digits or so."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 100 else f"{value:.2f}"

@@ -6,6 +6,7 @@ sweeps and searches read it here.
 
 from dataclasses import dataclass
 
+from ..chip.record import OpRecord
 from ..chip.units import PS_PER_S
 from ..fabric.topology import Box
 from .plan import Deployment, PlannedReplica
@@ -54,6 +55,15 @@ class ModelPlan:
         """Tokens of all users of all replicas while decoding, in the middle of the output."""
         return self.sim_tokens_per_s_per_user * self.deployment.batch
 
+    @property
+    def records(self) -> tuple[OpRecord, ...]:
+        """What chip 0 does in the prefill, and then in the decode step, as if it came next."""
+        shift_ps = self.prefill.records[-1].sim_end_ps - self.decode.records[0].sim_start_ps
+        return self.prefill.records + tuple(
+            record._replace(sim_start_ps=record.sim_start_ps + shift_ps)
+            for record in self.decode.records
+        )
+
 
 def rate_per_s(sim_ps: int) -> float:
     """How often a second what takes so long can be done."""
@@ -61,22 +71,21 @@ def rate_per_s(sim_ps: int) -> float:
 
 
 def plan_model(deployment: Deployment) -> ModelPlan:
-    """Plan a deployment: a prefill, then the decode steps in the middle, at the end and first.
+    """Plan a deployment: a prefill, then the first decode step, the one in the middle, the last.
 
     Raises:
         OutOfMemory: it does not fit the chips; see `plan_fit.nearest_fits`.
     """
     replica = PlannedReplica(deployment)
     prefill = replica.prefill()
-    first, middle, last = deployment.positions
-    decode = replica.decode(middle)
+    first, middle, last = map(replica.decode, deployment.positions)
     return ModelPlan(
         deployment=deployment,
         box=replica.chip.box,
         prefill=prefill,
-        decode=decode,
-        sim_first_step_ps=replica.decode(first).sim_ps,
-        sim_last_step_ps=replica.decode(last).sim_ps,
+        decode=middle,
+        sim_first_step_ps=first.sim_ps,
+        sim_last_step_ps=last.sim_ps,
         memory=replica.memory(),
         peaks=Peaks.of(replica.chip),
     )

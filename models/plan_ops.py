@@ -118,7 +118,8 @@ def _operands(record: OpRecord) -> str:
     first = record.input_shapes[0] if record.input_shapes else ()
     if record.name == "linear":
         columns, length = record.input_shapes[1]
-        return f"{math.prod(first[:-1])}x{length}x{columns} {record.dtypes[1]}"
+        weights = record.dtypes[1].removesuffix("_b")
+        return f"{math.prod(first[:-1])}x{length}x{columns} {weights}"
     kept = first
     while len(kept) > 1 and kept[0] == 1:
         kept = kept[1:]
