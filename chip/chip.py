@@ -100,6 +100,7 @@ from .ops.unary import (
     tan,
     trunc,
 )
+from .ops.upload import upload
 from .ops.windowed_attention import windowed_attention
 from .state import ChipState
 
@@ -164,6 +165,8 @@ class Chip(ChipState):
     paged_fill_cache = paged_fill_cache
     paged_update_cache = paged_update_cache
     update_cache = update_cache
+
+    upload = upload
 
     tilize = tilize
     tilize_with_val_padding = tilize_with_val_padding

@@ -2,7 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import TYPE_CHECKING, Literal, NamedTuple, final
+
+if TYPE_CHECKING:
+    from .cost.work import Work
 
 Bound = Literal["compute", "dram", "dispatch", "fabric"]
 
@@ -49,12 +52,15 @@ class ChipRecords:
 
 @final
 class OpFacts:
-    """What is the same each time an op runs on these shapes: a record without its start."""
+    """What is the same each time an op runs on these shapes: a record without its start.
 
-    __slots__ = ("record",)
+    `work` is what its time was found from; None for a collective.
+    """
 
-    def __init__(self, record: OpRecord) -> None:
-        self.record = record
+    __slots__ = ("record", "work")
+
+    def __init__(self, record: OpRecord, work: "Work | None" = None) -> None:
+        self.record, self.work = record, work
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,10 @@ class Recorder:
         """Totals by op name since the last `clear`, of ops no longer kept too."""
         self._sum_up()
         return dict(self._totals)
+
+    def works(self) -> "list[tuple[OpRecord, Work | None]]":
+        """The ops kept, oldest first, without their starts, each with its work."""
+        return [(facts.record, facts.work) for facts, _ in self._kept]
 
     def clear(self) -> None:
         """Forget everything."""

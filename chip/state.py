@@ -11,8 +11,9 @@ use:
 4. advance the clock by the planned duration, and record the op.
 """
 
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any, NoReturn, Self, final
 
@@ -22,12 +23,13 @@ import numpy.typing as npt
 from .chip_memory import ChipMemory
 from .clock import Clock
 from .conversion import COMPUTED, Native, converting
-from .cost import CostModel, Work
+from .cost import DEFAULT_STACK, CostModel, Work
 from .dtype import DType
 from .errors import InvalidArgument, MeshtwinError, OpError
 from .formats.rounding import Rounding
+from .lane import LaneName, Lanes, Pending
 from .memory.banks import Allocation, BankedMemory
-from .memory.config import MemoryConfig
+from .memory.config import Buffer, MemoryConfig
 from .memory.free_list import Holder
 from .memory.written import Touch, poison
 from .record import OpFacts, OpRecord, Recorder
@@ -110,19 +112,28 @@ class ChipState(ChipMemory):
         plan: tensors made here have no values: shapes, time and memory only.
         checked: reads of elements that nothing wrote are errors (else they give NaN, or
             0xDEADBEEF).
+        cost: how long ops take; None: bare ops (see `CostModel`).
     """
 
     def __init__(
-        self, spec: ChipSpec, rank: int = 0, plan: bool = False, checked: bool = False
+        self,
+        spec: ChipSpec,
+        rank: int = 0,
+        plan: bool = False,
+        checked: bool = False,
+        cost: CostModel | None = None,
     ) -> None:
         super().__init__(spec, rank, checked)
         self.plan = plan
         self.clock = Clock()
+        self.lanes = Lanes(self.clock)
         self.recorder = Recorder()
-        self.cost = CostModel(spec)
+        self.cost = cost or CostModel(spec)
+        self.is_traced = True
         self.watcher: Watcher | None = None
         self.labels: list[str] = []  # of the scopes under way
         self._planned: dict[tuple[Hashable, ...], _Planned] = {}
+        self._planned_otherwise: dict[tuple[Hashable, ...], _Planned] = {}  # traced, or not
 
     def run(self, op: Op, inputs: tuple[Tensor, ...], params: Params = ()) -> Tensor:
         """Run an op of one output.
@@ -195,6 +206,35 @@ class ChipState(ChipMemory):
     def scope(self, label: str) -> Scope:
         """Name what runs inside `with chip.scope("layer 7"):` for whoever watches the chip."""
         return Scope(self.labels, label)
+
+    def beside(self, lane: LaneName = "fabric") -> AbstractContextManager[Pending]:
+        """Run what is inside beside the ops that follow, on one of the chip's other engines.
+
+        `with chip.beside() as pending: y = chip.all_gather(x)` starts a collective; the chip goes
+        on at once, and `pending.wait()` before the first use of y waits for its end. On "dram"
+        weights come in ahead: `w = chip.to_memory_config(w, MemoryConfig.L1)`. What one lane has
+        under way runs one after the other.
+
+        Raises:
+            InvalidArgument: there is no such lane; the nearest one is named.
+        """
+        return self.lanes.beside(lane)
+
+    @contextmanager
+    def untraced(self) -> Iterator[None]:
+        """Inside, the host dispatches each op by itself: none takes less than that."""
+        if not self.is_traced:
+            yield
+            return
+        self._trace(False)
+        try:
+            yield
+        finally:
+            self._trace(True)
+
+    def _trace(self, is_traced: bool) -> None:
+        self.is_traced = is_traced
+        self._planned, self._planned_otherwise = self._planned_otherwise, self._planned
 
     def tensor(
         self,
@@ -287,7 +327,8 @@ class ChipState(ChipMemory):
             self.check_circular(op.name, plan.circular_buffer_bytes)
         except Exception as error:
             self._fail(op, error)
-        cost = self.cost.duration(plan.work)
+        work = _with_l1(plan.work, (*specs, *plan.outputs))
+        cost = self.cost.duration(work, self.is_traced)
         record = OpRecord(
             name=op.name,
             input_shapes=tuple(spec.shape for spec in specs),
@@ -295,14 +336,14 @@ class ChipState(ChipMemory):
             dtypes=tuple(spec.dtype.label for spec in (*specs, *plan.outputs)),
             sim_start_ps=0,
             sim_duration_ps=cost.duration_ps,
-            bytes=plan.work.bytes,
-            flops=plan.work.flops,
+            bytes=work.bytes,
+            flops=work.flops,
             bound=cost.bound,
             num_cores=max(1, min(self.spec.num_cores, plan.work.num_parallel)),
             fidelity_phases=plan.work.fidelity_phases if plan.work.kind == "matmul" else 0,
         )
         values = converting(op.values, op.native, op.any_dtype, specs, plan.outputs)
-        planned = _Planned(plan, cost.duration_ps, OpFacts(record), rooms, values)
+        planned = _Planned(plan, cost.duration_ps, OpFacts(record, work), rooms, values)
         if len(self._planned) >= MOST_PLANS:
             self._planned.clear()
         self._planned[op, params, *specs] = planned
@@ -317,6 +358,20 @@ class ChipState(ChipMemory):
         raise OpError(self.rank, op.name, f"{type(error).__name__}: {error}") from error
 
     @classmethod
-    def open(cls, product: str, rank: int = 0, plan: bool = False, checked: bool = False) -> Self:
-        """A chip of a product, by name: see `load_product`."""
-        return cls(load_product(product), rank, plan, checked)
+    def open(
+        cls,
+        product: str,
+        rank: int = 0,
+        plan: bool = False,
+        checked: bool = False,
+        stack: str = DEFAULT_STACK,
+    ) -> Self:
+        """A chip of a product, by name: see `load_product`; for `stack`, see `CostModel`."""
+        spec = load_product(product)
+        return cls(spec, rank, plan, checked, CostModel(spec, stack))
+
+
+def _with_l1(work: Work, specs: Iterable[TensorSpec]) -> Work:
+    """The work with the bytes of those tensors counted that lie in L1."""
+    in_l1 = sum(spec.padded_bytes for spec in specs if spec.memory.buffer is Buffer.L1)
+    return replace(work, l1_bytes=min(in_l1, work.bytes)) if in_l1 else work

@@ -7,6 +7,7 @@ import argparse
 import re
 from collections.abc import Callable
 
+from ..chip.cost import stacks
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, did_you_mean, nearest_name
 from ..collectives.reduce_op import REDUCIBLE
@@ -65,6 +66,24 @@ PRECISION_HELP = (
     "float32, bfloat16, performance (bfp4 gate and up, bfp8 elsewhere), accuracy (bfp8 MLP), or a "
     "format of all weights such as bfp8_b"
 )
+
+
+MODEL_STACK = "tt_transformers"
+"""The stack that models are planned and run for, unless the user names another."""
+
+
+def add_stack(command: argparse.ArgumentParser) -> None:
+    """Add --stack: whose software the simulated time is of."""
+    command.add_argument(
+        "--stack",
+        choices=stacks(),
+        default=MODEL_STACK,
+        help=(
+            "software whose simulated time it is: tt_transformers (the general library), tuned (a "
+            "port written for its box) or ttnn (bare ops, no overhead of a model's software); "
+            "default %(default)s"
+        ),
+    )
 
 
 def axis(text: str) -> int | None:

@@ -73,6 +73,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     sampling.add_argument("--top-p", type=float, default=1.0, metavar="P", help="1: no limit")
     sampling.add_argument("--seed", type=int, default=0, help="same seed, same text (%(default)s)")
     command.add_argument("--address", help="a Ray cluster (auto, host:port); default: a local Ray")
+    arguments.add_stack(command)
     command.add_argument(
         "--transport",
         choices=TRANSPORTS,
@@ -101,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     request = prepare(args)
     quiet = args.json
     _say(f"opening {box.name}: {box.num_chips} chips, one Ray actor each", quiet)
-    with open_mesh(box, address=args.address, transport=args.transport) as mesh:
+    with open_mesh(box, address=args.address, transport=args.transport, stack=args.stack) as mesh:
         _say(f"loading {request.folder}", quiet)
         generator = Generator(mesh, request.folder, request.precision)
         text = stream(generator, request, None if quiet else sys.stdout.write)

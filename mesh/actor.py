@@ -66,7 +66,9 @@ class ChipHost:
         self.unpickle = lru_cache(maxsize=NUM_PROGRAMS)(cloudpickle.loads)
         self.pair: PairTransport | None = None
         self.transport: PairTransport | RoutedTransport | None = None
-        self.chip = MeshChip.open(self.box.product, rank=settings.rank, checked=settings.checked)
+        self.chip = MeshChip.open(
+            self.box.product, settings.rank, checked=settings.checked, stack=settings.stack
+        )
         self.chip.box = self.box
 
     def listen(self, keys: Keys | None) -> Address:
@@ -128,6 +130,7 @@ class ChipHost:
             self.take_back()
             return self._failure(error, op)
         self.chip.communicator.end_run()
+        self.chip.lanes.join()
         traffic = self.chip.communicator.traffic
         return Success(answer, self.chip.clock.now_ps, traffic.sent, traffic.received)
 
@@ -137,6 +140,7 @@ class ChipHost:
         How far a chip came before it heard of the failure, even to the end, is chance.
         """
         self.chip.clock.now_ps = self.sim_start_ps
+        self.chip.lanes.clear()
         self.chip.recorder.take_back(self.last_op)
 
     def put(self, number: int, array: Array, dtype: DType | None, layout: Layout | None) -> DType:

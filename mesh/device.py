@@ -18,6 +18,7 @@ import ray
 from numpy.typing import ArrayLike
 from ray import cloudpickle
 
+from ..chip.cost import DEFAULT_STACK, check_stack
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument, did_you_mean, nearest_name
 from ..chip.record import ChipRecords
@@ -97,6 +98,7 @@ def open_mesh(
     spread: bool = False,
     faults: FaultPlan | None = None,
     checked: bool = False,
+    stack: str = DEFAULT_STACK,
 ) -> MeshDevice:
     """Start one Ray actor for every chip of `box` and join them by the fabric.
 
@@ -113,12 +115,15 @@ def open_mesh(
         faults: what goes wrong with links and chips (fabric.faults.FaultPlan), at simulated times
             since the mesh was opened. Everything then goes over the links, in packets.
         checked: reading elements of a tensor that nothing has written raises UninitializedRead.
+        stack: the generation of the software whose time is simulated: "ttnn" (bare ops), "tuned" (a
+            port written for its box) or "tt_transformers" (the general library).
     Returns:
         The mesh, a context manager: leaving it ends every process and frees all memory.
     Raises:
         UnknownBox: names the nearest box.
         LaunchError: no cluster, no room, or the chips did not start in time.
-        InvalidArgument: the box has no such transport, or no such link or chip as the faults name.
+        InvalidArgument: there is no such transport or stack, or the box has no such link or chip as
+            the faults name.
     Example:
         with open_mesh("quietbox2") as mesh:
             x = mesh.shard(np.arange(8, dtype=np.float32), dim=0)
@@ -128,12 +133,13 @@ def open_mesh(
     if transport not in TRANSPORTS:
         hint = did_you_mean(nearest_name(transport, TRANSPORTS))
         raise InvalidArgument(f"transport {transport!r}{hint} Known: {', '.join(TRANSPORTS)}")
+    check_stack(stack)
     if faults is not None:
         faults.check(where)
     session = open_session(where.name, address, where.num_chips)
     try:
         chips = launch(
-            where, transport, collective_timeout_s, start_timeout_s, spread, faults, checked
+            where, transport, collective_timeout_s, start_timeout_s, spread, faults, checked, stack
         )
     except BaseException:
         session.close()

@@ -7,6 +7,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from ..chip.cost import DEFAULT_STACK
 from ..fabric.auth import new_keys
 from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box
@@ -48,6 +49,7 @@ def launch(
     spread: bool,
     faults: FaultPlan | None,
     checked: bool = False,
+    stack: str = DEFAULT_STACK,
 ) -> Chips:
     """Start the chips of `box`: the chips of a board share a bundle, so they share a host.
 
@@ -72,7 +74,7 @@ def launch(
     try:
         chips.actors = [
             _start(
-                ActorSettings(box, rank, transport, collective_timeout_s, faults, checked),
+                ActorSettings(box, rank, transport, collective_timeout_s, faults, checked, stack),
                 box,
                 group,
             )

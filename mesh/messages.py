@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from ..chip.cost import DEFAULT_STACK
 from ..chip.dtype import DType
 from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box
@@ -80,3 +81,4 @@ class ActorSettings:
     collective_timeout_s: float
     faults: FaultPlan | None = None
     checked: bool = False
+    stack: str = DEFAULT_STACK

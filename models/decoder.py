@@ -54,12 +54,21 @@ class Decoder:
     def forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool = False) -> Tensor:
         """Append tokens to the sequence; the logits of the chip's part of the vocabulary.
 
+        In simulated time a decode step is a trace that the chip replays; the ops of a prefill are
+        dispatched one by one.
+
         Args:
             ids_BS: token ids [B, S]; S > 1 is prefill, S = 1 decode.
             every: logits of all S positions, not of the last one only.
         Returns:
             [B, S or 1, the chip's part of V].
         """
+        if ids_BS.shape[1] == 1:
+            return self._forward(chip, ids_BS, every)
+        with chip.untraced():
+            return self._forward(chip, ids_BS, every)
+
+    def _forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool) -> Tensor:
         assert self.cache is not None and self.rotary is not None, "start comes before forward"
         begin, length = self.cache.length, ids_BS.shape[1]
         rotary = self.rotary.rows(chip, begin, length)

@@ -126,6 +126,7 @@ def attention_plan(
             len(lengths) * size.heads * num_tiles(size.positions), size.kv_heads * tiles_seen
         ),
         fidelity_phases=fidelity_phases(q),
+        kv_positions=max(lengths, default=0) if size.positions == 1 else 0,
     )
     buffers = attention_buffers(
         num_tiles(size.positions),

@@ -16,7 +16,7 @@ from .. import kernels, special
 from ..accumulate import rounded, summed
 from ..compute_config import ComputeConfig, Fidelity
 from ..conversion import COMPUTED
-from ..cost import Work
+from ..cost import Product, Work
 from ..dtype import DType
 from ..errors import ShapeError
 from ..fidelity import operands, upper, whole
@@ -24,6 +24,7 @@ from ..memory.circular import matmul_buffers
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Floats, Tensor, TensorSpec
 from .shared import (
+    dram_bytes,
     like,
     num_tile_rows,
     num_tiles,
@@ -33,7 +34,7 @@ from .shared import (
     wide,
 )
 
-Product = Callable[[Array, Array], Floats]  # float32 sums of whole rows by whole columns
+Multiply = Callable[[Array, Array], Floats]  # float32 sums of whole rows by whole columns
 
 
 def _matmul_rule(config: ComputeConfig, a: TensorSpec, b: TensorSpec) -> Plan:
@@ -55,27 +56,25 @@ def _matmul_rule(config: ComputeConfig, a: TensorSpec, b: TensorSpec) -> Plan:
 def _product_plan(
     config: ComputeConfig, output: TensorSpec, length: int, inputs: tuple[TensorSpec, ...]
 ) -> Plan:
+    sizes = num_tile_rows(output), num_tiles(length), num_tiles(output.shape[-1])
+    tiles = tile_bytes(inputs[0]), tile_bytes(inputs[1]), tile_bytes(output)
     work = Work(
         kind="matmul",
         flops=2 * output.size * length,
         bytes_read=sum(spec.padded_bytes for spec in inputs),
         bytes_written=output.padded_bytes,
-        num_tile_ops=num_tile_rows(output) * num_tiles(length) * num_tiles(output.shape[-1]),
-        num_parallel=num_tile_rows(output) * num_tiles(output.shape[-1]),
+        num_tile_ops=math.prod(sizes),
+        num_parallel=sizes[0] * sizes[2],
         fidelity_phases=config.fidelity.phases,
+        product=Product(*sizes, *tiles, *map(dram_bytes, (*inputs[:2], output))),
     )
-    buffers = matmul_buffers(
-        num_tile_rows(output),
-        num_tiles(length),
-        num_tiles(output.shape[-1]),
-        (tile_bytes(inputs[0]), tile_bytes(inputs[1]), tile_bytes(output)),
-    )
+    buffers = matmul_buffers(*sizes, tiles)
     return Plan((output,), work, buffers)
 
 
 @quietly
 def _modelled(
-    config: ComputeConfig, in0: Array, in1: Array, product: Product, bias: Floats | None = None
+    config: ComputeConfig, in0: Array, in1: Array, product: Multiply, bias: Floats | None = None
 ) -> Floats:
     """The float32 sums of in0 [..., M, K] x in1 [..., K, N], in all that a config can ask for."""
     if config.specials == "chip":

@@ -9,6 +9,7 @@ from .. import kernels
 from ..cost import Work, WorkKind
 from ..dtype import DType
 from ..errors import DTypeError, InvalidArgument, ShapeError
+from ..memory.config import Buffer
 from ..state import Plan
 from ..tensor import TILE, Array, Floats, Layout, Shape, TensorSpec, tensor_spec
 
@@ -132,6 +133,11 @@ def tile_bytes(spec: TensorSpec) -> int:
         if spec.layout is Layout.TILE and spec.num_tiles
         else TILE * TILE * spec.dtype.itemsize
     )
+
+
+def dram_bytes(spec: TensorSpec) -> int:
+    """Bytes that the tensor takes in DRAM: none where it lies in L1."""
+    return 0 if spec.memory.buffer is Buffer.L1 else spec.padded_bytes
 
 
 def num_tile_rows(spec: TensorSpec) -> int:

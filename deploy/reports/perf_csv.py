@@ -68,8 +68,8 @@ def rows(chips: Sequence[ChipRecords]) -> Iterator[Row]:
     sim_end_ps = {chip.rank: chip.records[0].sim_start_ps for chip in chips if chip.records}
     for count, (_, rank, index) in enumerate(order, start=1):
         record = of_rank[rank].records[index]
-        idle_ps = record.sim_start_ps - sim_end_ps[rank]
-        sim_end_ps[rank] = record.sim_end_ps
+        idle_ps = max(0, record.sim_start_ps - sim_end_ps[rank])  # 0 beside the op before it
+        sim_end_ps[rank] = max(sim_end_ps[rank], record.sim_end_ps)
         own_gap_ps = 0 if record.bound == "fabric" else min(gap_ps, record.sim_duration_ps)
         kernel_ns = _ns(record.sim_duration_ps - own_gap_ps)
         yield {

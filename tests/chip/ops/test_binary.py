@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError, InvalidArgument, ShapeError
+from meshtwin.chip.memory.config import MemoryConfig
 from meshtwin.chip.tensor import Array, decode, encode
 
 ORACLES: dict[str, Callable[[Array, Array], Array]] = {"add": np.add, "mul": np.multiply}
@@ -118,7 +119,7 @@ def test_an_activation_of_the_first_operand_is_the_op_itself_and_takes_one_dispa
 
 def test_an_op_of_the_vector_unit_takes_its_instructions() -> None:
     chip = Chip.open("p150")
-    x = chip.tensor(np.ones((32, 32)), "bfloat16")
+    x = chip.tensor(np.ones((32, 32)), "bfloat16", memory=MemoryConfig.L1)
     chip.div(x, x)
     work_ps = chip.clock.now_ps - chip.cost.dispatch_ps
     assert work_ps == pytest.approx((3 + 12) * 32 / 0.78 / 1.35e9 * 1e12, rel=1e-3)

@@ -32,7 +32,7 @@ def test_what_the_results_depend_on_is_written_beside_them(tmp_path: Path) -> No
     assert (about["points"], about["failed"]) == (8, 2)
     assert about["versions"]["meshtwin"] == stamp(sweep).versions["meshtwin"]
     assert about["constants"] == dict(constants())
-    assert about["constants"]["chip/data/costs.toml: dispatch_gap_us"] > 0
+    assert about["constants"]["chip/data/costs.toml: any.dispatch_gap_us"] > 0
 
 
 def test_parquet_has_the_same_columns_and_the_constants_in_its_metadata(tmp_path: Path) -> None:

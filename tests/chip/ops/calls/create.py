@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ..call import Call, Calls
-from ..draw import float_inputs, floats, integer_inputs, integers, shapes
+from ..draw import FLOATS, float_inputs, floats, integer_inputs, integers, shapes
 
 numbers = st.sampled_from([0, 1, 2, 24])
 dtypes = st.one_of(floats, integers)
@@ -45,6 +45,14 @@ def arange(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def upload(draw: st.DrawFn) -> Call:
+    """An array of the host, in any format that holds its numbers."""
+    shape, number, dtype = draw(shapes()), draw(numbers), draw(dtypes)
+    array = np.full(shape, number, float if dtype in FLOATS else int)
+    return Call((), lambda chip, _: chip.upload(array, dtype), lambda: array)
+
+
+@st.composite
 def alike(draw: st.DrawFn, name: str, number: int | None = None) -> Call:
     """Any tensor as the pattern."""
     x = draw(st.one_of(float_inputs(), integer_inputs()))
@@ -58,6 +66,7 @@ def alike(draw: st.DrawFn, name: str, number: int | None = None) -> Call:
 
 
 CALLS: Calls = {
+    "upload": upload(),
     "full": full(),
     "zeros": constant("zeros", 0),
     "ones": constant("ones", 1),
