@@ -7,7 +7,7 @@ from typing import Any
 
 from ..chip.errors import OutOfMemory
 from ..models.model_plan import plan_model
-from ..models.plan import STACKS, Deployment
+from ..models.plan import Deployment
 from ..models.plan_fit import nearest_fits, needed_memory
 from . import arguments
 from .plan_text import show, show_unfit
@@ -65,12 +65,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         default="performance",
         help=f"{arguments.PRECISION_HELP} (%(default)s)",
     )
-    command.add_argument(
-        "--stack",
-        type=arguments.one_of("stack", STACKS),
-        default=STACKS[0],
-        help=f"the software that runs the ops: {', '.join(STACKS)} (%(default)s)",
-    )
+    arguments.add_stack(command)
     command.add_argument("--no-ops", action="store_true", help="leave out the tables of ops")
     command.add_argument(
         "--top", type=number, default=TOP, metavar="N",

@@ -6,13 +6,13 @@ no numbers: shapes, simulated time and memory only.
 """
 
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..chip.cost import MODEL_STACK, check_stack
 from ..chip.dtype import DType
-from ..chip.errors import did_you_mean, nearest_name
 from ..chip.spec import ChipSpec
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box, load_box
@@ -28,9 +28,6 @@ from .precision import Precision
 from .programs import best_of_all
 from .shapes_only import ShapesOnly
 
-STACKS: Final = ("ttnn", "tuned", "tt_transformers")
-"""Generations of the software that a plan can be of: bare ops, a hand-tuned port, the library."""
-
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
@@ -41,7 +38,7 @@ class Deployment:
         dp: replicas; each has its own chips and its own users.
         batch: users of all replicas together.
         prompt, output: tokens of each user.
-        stack: the software that runs the ops, one of STACKS.
+        stack: the software that runs the ops, see `chip.cost.stacks`.
     """
 
     config: DecoderConfig
@@ -52,10 +49,10 @@ class Deployment:
     prompt: int
     output: int
     precision: Precision
-    stack: str = STACKS[0]
+    stack: str = MODEL_STACK
 
     def __post_init__(self) -> None:
-        known_stack(self.stack)
+        check_stack(self.stack)
         for name in ("dp", "batch", "prompt", "output"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} (={getattr(self, name)}) must be >= 1")
@@ -82,7 +79,7 @@ class Deployment:
         prompt: int = 128,
         output: int = 128,
         precision: Precision | DType | str = "performance",
-        stack: str = STACKS[0],
+        stack: str = MODEL_STACK,
     ) -> Self:
         """A deployment in the words of people; what is left out has a value that works.
 
@@ -132,7 +129,9 @@ class PlannedReplica:
 
     def __init__(self, deployment: Deployment, spec: ChipSpec | None = None) -> None:
         self.deployment = deployment
-        self.chip = plan_chip(submesh(deployment.box, deployment.mesh), spec=spec)
+        self.chip = plan_chip(
+            submesh(deployment.box, deployment.mesh), spec=spec, stack=deployment.stack
+        )
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()
@@ -188,18 +187,6 @@ class PlannedReplica:
         begin_ps = chip.clock.now_ps
         best_of_all(chip, self.decoder.forward(chip, ids_BS), 1)
         return Phase(tuple(chip.recorder.records()), chip.clock.now_ps - begin_ps)
-
-
-def known_stack(name: str) -> str:
-    """The name, if it is one of STACKS.
-
-    Raises:
-        PlanError: it is not; names the nearest.
-    """
-    if name not in STACKS:
-        hint = did_you_mean(nearest_name(name, STACKS))
-        raise PlanError(f"unknown stack {name!r}{hint} Known: {', '.join(STACKS)}.")
-    return name
 
 
 def fitting_mesh(box: Box, tp: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ...chip.cost import check_stack
 from ...chip.errors import OutOfMemory, did_you_mean, nearest_name
 from ...chip.record import Bound
 from ...fabric.topology import load_box
@@ -98,9 +99,7 @@ def _box(name: str, value: Any) -> None:
 
 
 def _stack(name: str, value: Any) -> None:
-    from ...models.plan import known_stack
-
-    known_stack(_text(name, value))
+    check_stack(_text(name, value))
 
 
 def _precision(name: str, value: Any) -> None:

@@ -130,7 +130,7 @@ def test_what_cannot_be_planned_is_one_line(argv: list[str], text: str, capsys: 
     [
         ([], "one of the arguments MODEL --model is required"),
         (["a", "--model", "b"], "not allowed with argument"),
-        (["a", "--stack", "tund"], "unknown stack 'tund': did you mean 'tuned'?"),
+        (["a", "--stack", "tund"], "invalid choice: 'tund'"),
         (["a", "--precision", "performence"], "did you mean 'performance'?"),
         (["a", "--batch", "0"], "'0' is not a whole number, 1 or more"),
     ],

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshtwin.chip.cost import CostModel
-from meshtwin.chip.errors import OutOfMemory
+from meshtwin.chip.cost import CostModel, stacks
+from meshtwin.chip.errors import InvalidArgument, OutOfMemory
 from meshtwin.chip.record import OpRecord
 from meshtwin.fabric.topology import Box, load_box
 from meshtwin.models.builder import DecoderBuilder
@@ -50,8 +50,11 @@ def test_every_known_model_can_be_planned(name: str) -> None:
     assert all(not record.bytes or record.sim_duration_ps for record in decode.records)
 
 
-@pytest.mark.parametrize("num_chips", [1, 2, 4, 8, 32])
-def test_a_plan_is_what_chip_0_does_in_a_run(num_chips: int) -> None:
+@pytest.mark.parametrize(
+    ("num_chips", "stack"),
+    [(1, "tuned"), (2, "ttnn"), (4, "tt_transformers"), (8, "ttnn"), (32, "tt_transformers")],
+)
+def test_a_plan_is_what_chip_0_does_in_a_run(num_chips: int, stack: str) -> None:
     """A prefill and two decode steps with the choice of tokens: whole records, starts too."""
     config = tiny_config(num_layers=2, vocab_size=100)
     prompt, room = [1, 2, 3, 4, 5], 8
@@ -59,6 +62,7 @@ def test_a_plan_is_what_chip_0_does_in_a_run(num_chips: int) -> None:
 
     def program(builder: DecoderBuilder) -> list[OpRecord]:
         decoder, chip = builder.decoder(), builder.chip
+        chip.cost = CostModel(chip.spec, stack)
         step(chip, decoder, prompt, Sampling(), room)
         step(chip, decoder, [6], Sampling())
         step(chip, decoder, [7], Sampling())
@@ -67,7 +71,9 @@ def test_a_plan_is_what_chip_0_does_in_a_run(num_chips: int) -> None:
     with Model(config, "BF16") as model:
         run = model.run(num_chips, bfloat16.activations, program)[0]
     box = load_box(BOXES[num_chips])
-    replica = PlannedReplica(Deployment(config, box, box.shape, 1, 1, len(prompt), 3, bfloat16))
+    replica = PlannedReplica(
+        Deployment(config, box, box.shape, 1, 1, len(prompt), 3, bfloat16, stack)
+    )
     phases = replica.prefill(), replica.decode(5), replica.decode(6)
     assert [record for phase in phases for record in phase.records] == run
 
@@ -100,14 +106,17 @@ def test_doubling_the_layers_doubles_their_part(name: str, num_layers: int, tp: 
     factor=st.floats(1.0, 4.0),
     batch=st.sampled_from([1, 8, 32]),
     prompt=st.integers(1, 600),
+    stack=st.sampled_from(stacks()),
 )
-def test_a_faster_chip_is_never_slower(what: str, factor: float, batch: int, prompt: int) -> None:
+def test_a_faster_chip_is_never_slower(
+    what: str, factor: float, batch: int, prompt: int, stack: str
+) -> None:
     shape = dataclasses.replace(model_shape("llama-3.1-8b"), num_layers=2)
-    plan = deployment(config=shape, batch=batch, prompt=prompt)
+    plan = deployment(config=shape, batch=batch, prompt=prompt, stack=stack)
     slow, fast = PlannedReplica(plan), PlannedReplica(plan)
     spec = slow.chip.spec
     changes: dict[str, Any] = {what: int(getattr(spec, what) * factor)}
-    fast.chip.cost = CostModel(dataclasses.replace(spec, **changes))
+    fast.chip.cost = CostModel(dataclasses.replace(spec, **changes), stack)
     for slower, faster in ((slow.prefill(), fast.prefill()), (slow.decode(9), fast.decode(9))):
         assert faster.sim_ps <= slower.sim_ps
         for a, b in zip(faster.records, slower.records, strict=True):
@@ -162,7 +171,7 @@ def test_a_mesh_is_chosen_by_its_all_reduce_and_others_are_named() -> None:
         deployment(dp=5)
     with pytest.raises(PlanError, match="context is 131072"):
         deployment(prompt=131_000, output=100)
-    with pytest.raises(PlanError, match="unknown stack 'tund': did you mean 'tuned'"):
+    with pytest.raises(InvalidArgument, match="unknown stack 'tund': did you mean 'tuned'"):
         deployment(stack="tund")
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from meshtwin.chip.cost import DEFAULT_STACK
 from meshtwin.mesh.device import MeshDevice
 from meshtwin.models.generator import Generator
 from meshtwin.models.plan import Deployment, PlannedReplica
@@ -20,7 +21,13 @@ def test_a_generation_and_its_plan_take_the_same_time_op_by_op(
     generator = Generator(quietbox2_mesh, smollm2_bfloat16, "performance")
     assert len(list(generator.generate(PROMPT, NUM_NEW, stop_ids=()))) == NUM_NEW
     replica = PlannedReplica(
-        Deployment.of("smollm2", prompt=len(PROMPT), output=NUM_NEW, precision="performance")
+        Deployment.of(
+            "smollm2",
+            prompt=len(PROMPT),
+            output=NUM_NEW,
+            precision="performance",
+            stack=DEFAULT_STACK,
+        )
     )
     phases = [replica.prefill(), *map(replica.decode, (5, 6, 7))]
     planned = [record for phase in phases for record in phase.records]
