@@ -20,11 +20,13 @@ class ChipMemory:
 
     Attributes:
         dram, l1: the two memories; see memory/banks.
+        circular_peak: the op with the largest circular buffers so far: (bytes of a core, name).
     """
 
     def __init__(self, spec: ChipSpec, rank: int, checked: bool) -> None:
         self.spec, self.rank = spec, rank
         self.dram, self.l1 = _memories(spec, rank)
+        self.circular_peak = (0, "")
         self._rooms: dict[TensorSpec, Room] = {}
         self._written = WrittenElements() if checked else None
         self._is_careful = checked  # or something was freed: inputs are looked at before they run
@@ -83,6 +85,8 @@ class ChipMemory:
             lowest = self.l1.lowest()
             what = "" if lowest is None else lowest[1]
             raise CircularBufferClash(self.rank, op, nbytes, start, end, what)
+        if nbytes > self.circular_peak[0]:
+            self.circular_peak = (nbytes, op)
 
     def room(self, spec: TensorSpec) -> Room:
         """The memory that a tensor of `spec` lies in, and what it takes of every bank."""

@@ -55,7 +55,8 @@ class Communicator:
     Chips on one host meet in shared memory (`Direct`); any other group exchanges messages
     (`StepByStep`). Both add in the order of the schedule and report the same entry times, so the
     bits and the simulated times are the same. Without a transport (a box of one chip, or plan
-    mode) all chips are taken to arrive together.
+    mode) all chips are taken to do what this one does: they come to a call as long after this chip,
+    or before it, as they left the call before it.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Communicator:
         self._seats: dict[Group, Seat] = {}
         self._counters = LinkCounters()
         self._calls_made = 0
+        self._behind_ps: dict[int, int] = {}  # in plan mode: each rank of the last call's group
         self._faulty: Faulty | None = None
         if transport is not None:
             self._recorder = transport.recorder
@@ -230,9 +232,11 @@ class Communicator:
                 raise CollectiveTimeout(self.rank, what, error.src, error.waited_s) from error
         if exit_ps is not None:
             duration_ps = exit_ps - sim_start_ps
+        elif words is None:
+            whole = self.until_last
+            duration_ps = prepared.plan.sim_whole_ps if whole else self._planned_ps(prepared)
         elif entries is None:
-            plan = prepared.plan
-            duration_ps = plan.sim_whole_ps if self.until_last else prepared.sim_together_ps
+            duration_ps = prepared.sim_together_ps
         else:
             duration_ps = max(0, prepared.plan.exit_ps(entries) - sim_start_ps)
         clock.now_ps = sim_start_ps + duration_ps
@@ -241,6 +245,16 @@ class Communicator:
         facts = prepared.facts.get(duration_ps) or prepared.facts_of(duration_ps)
         chip.recorder.note(facts, sim_start_ps)
         return result
+
+    def _planned_ps(self, prepared: Prepared) -> int:
+        """What a call takes in plan mode; remembers how far the others of the group are behind."""
+        plan, behind = prepared.plan, self._behind_ps
+        exits = plan.exits_ps(tuple([behind.get(rank, 0) for rank in plan.order]))
+        own = exits[plan.position]
+        self._behind_ps = {
+            rank: exit_ps - own for rank, exit_ps in zip(plan.order, exits, strict=True)
+        }
+        return own
 
     def _by_messages(
         self, prepared: Prepared, number: int, words: Words, sim_now_ps: int

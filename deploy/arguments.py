@@ -7,7 +7,7 @@ import argparse
 import re
 from collections.abc import Callable
 
-from ..chip.cost import stacks
+from ..chip.cost import MODEL_STACK, stacks
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, did_you_mean, nearest_name
 from ..collectives.reduce_op import REDUCIBLE, REDUCIBLE_BLOCKS
@@ -71,10 +71,6 @@ PRECISION_HELP = (
     "float32, bfloat16, performance (bfp4 gate and up, bfp8 elsewhere), accuracy (bfp8 MLP), or a "
     "format of all weights such as bfp8_b"
 )
-
-
-MODEL_STACK = "tt_transformers"
-"""The stack that models are planned and run for, unless the user names another."""
 
 
 def add_stack(command: argparse.ArgumentParser) -> None:

@@ -9,31 +9,21 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 
 from .. import __version__
 from ..chip.errors import MeshtwinError
-from . import (
-    accuracy_command,
-    bench_command,
-    boxes_command,
-    calibrate_command,
-    compare_command,
-    constants_command,
-    doctor_command,
-    explain_command,
-    generate_command,
-    memory_command,
-    noc_command,
-    pull_command,
-    recorder_command,
-    search_command,
-    sweep_command,
-)
 
+COMMANDS = (
+    "generate", "plan", "bench", "explain", "compare", "accuracy", "recorder", "memory", "pull",
+    "boxes", "constants", "noc", "calibrate", "doctor", "sweep", "search",
+)  # fmt: skip
+"""Each is NAME_command.py here."""
 EPILOG = """\
 examples:
   meshtwin generate "The capital of France is"
   meshtwin generate "What is a mesh?" --chat --box galaxy --max-tokens 50
+  meshtwin plan llama-3.1-8b
   meshtwin bench all_reduce --box quietbox2 --min 4K --max 64M
   meshtwin explain all_reduce --box galaxy --bytes 1M
   meshtwin compare --box quietbox2 --against one-chip
@@ -51,7 +41,8 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line `argv` (default: the process's own) and return its exit code."""
-    args = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    args = parser(given[0] if given else "").parse_args(given)
     try:
         code: int = args.run(args)
         return code
@@ -65,8 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """The whole command line; or, of what a command is asked, its part: that is quicker to make.
+
+    Imports are most of the time that a short command takes, and few commands need Ray.
+    """
     top = argparse.ArgumentParser(
         prog="meshtwin",
         description="Emulate a mesh of Tenstorrent chips, one Ray actor a chip, on this machine.",
@@ -78,24 +72,8 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--json", action="store_true", help="print one JSON object for machines")
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    for command in (
-        generate_command,
-        bench_command,
-        explain_command,
-        compare_command,
-        accuracy_command,
-        recorder_command,
-        memory_command,
-        pull_command,
-        boxes_command,
-        constants_command,
-        noc_command,
-        calibrate_command,
-        doctor_command,
-        sweep_command,
-        search_command,
-    ):
-        command.add_to(commands, common)
+    for name in (command,) if command in COMMANDS else COMMANDS:
+        import_module(f".{name}_command", __package__).add_to(commands, common)
     return top
 
 

@@ -82,8 +82,8 @@ class Sensitivity:
 def times_ps(deployment: Deployment) -> tuple[int, int]:
     """Simulated time of a prompt in one pass, and of a decode step in the middle of the output."""
     replica = PlannedReplica(deployment)
-    decode = replica.decode(deployment.prompt + deployment.output // 2)
-    return replica.prefill().sim_ps, decode.sim_ps
+    prefill = replica.prefill()
+    return prefill.sim_ps, replica.decode(deployment.positions[1]).sim_ps
 
 
 def sensitivities(
@@ -97,7 +97,7 @@ def sensitivities(
     Raises:
         OutOfMemory: the model does not fit.
     """
-    scenario = deployment.scenario or Scenario.of(deployment.box)
+    scenario = deployment.conditions
     before = times(deployment)
     found = []
     for setting in scenario.settings.values():

@@ -2,21 +2,29 @@
 
 import math
 
+from ..chip.cost import CostModel
+from ..chip.spec import ChipSpec
 from ..collectives.communicator import Communicator
 from ..fabric.topology import Box
 from .program import MeshChip
 from .scenario import Scenario
 
 
-def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> MeshChip:
+def plan_chip(
+    box: Box,
+    rank: int = 0,
+    scenario: Scenario | None = None,
+    spec: ChipSpec | None = None,
+) -> MeshChip:
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
-    In its collectives all chips are taken to arrive together, as they do when they run the same
-    program on the same shapes; a slow chip's program is the one that is planned (see Scenario), and
-    where a link is slow, a collective lasts until the last chip is done.
+    In its collectives the other chips are taken to run the same program on the same shapes (see
+    Communicator); a slow chip's program is the one that is planned (see Scenario), and where a link
+    is slow, a collective lasts until the last chip is done.
 
     Args:
-        scenario: what is changed of the box; None: nothing.
+        scenario: what is changed of the box, and the stack; None: nothing, and bare ops.
+        spec: of the chip, where it is not that of the scenario.
     Raises:
         ValueError: the scenario is of another box.
     """
@@ -24,7 +32,9 @@ def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> Mesh
         scenario = Scenario.of(box)
     elif scenario.base != box:
         raise ValueError(f"scenario (={scenario.name}) must be of the box (={box.name})")
-    chip = MeshChip(scenario.chip, rank=rank, plan=True, cost=scenario.cost_model())
+    found = spec or scenario.chip
+    cost = CostModel(found, scenario.stack, scenario.cost_changes)
+    chip = MeshChip(found, rank=rank, plan=True, cost=cost)
     chip.box = scenario.box
     chip.communicator = Communicator(
         chip.box,

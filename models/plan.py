@@ -1,27 +1,33 @@
 """Planning a model on a mesh: the same decoder on tensors without values, one chip for all.
 
-The chips of a tensor-parallel group do the same work at the same time, so one of them is run;
-replicas of a data-parallel plan do not talk to each other. No actors, no numbers: shapes, simulated
-time and memory only.
+The chips of a tensor-parallel group do the same work, so one of them is run: chip 0, whose records
+are those of chip 0 in a run. Replicas of a data-parallel plan do not talk to each other. No actors,
+no numbers: shapes, simulated time and memory only.
 """
 
-from collections.abc import Iterable
+import dataclasses
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..chip.record import OpRecord
-from ..chip.units import PS_PER_S
+from ..chip.cost import MODEL_STACK, check_stack
+from ..chip.dtype import DType
+from ..chip.spec import ChipSpec
 from ..fabric.submesh import shapes, submesh
-from ..fabric.topology import Box
+from ..fabric.topology import Box, load_box
 from ..mesh.plan import plan_chip
 from ..mesh.scenario import Scenario
 from .builder import DecoderBuilder
+from .catalogue import model_shape
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import PlanError
+from .kv_cache import KvCache
+from .plan_phase import Phase, PlannedMemory
 from .precision import Precision
+from .programs import best_of_all
 from .shapes_only import ShapesOnly
 
 
@@ -34,7 +40,8 @@ class Deployment:
         dp: replicas; each has its own chips and its own users.
         batch: users of all replicas together.
         prompt, output: tokens of each user.
-        scenario: what is changed of the box; None: nothing.
+        stack: the software that runs the ops, see `chip.cost.stacks`.
+        scenario: what is changed of the box, whatever its stack; None: nothing.
     """
 
     config: DecoderConfig
@@ -45,9 +52,11 @@ class Deployment:
     prompt: int
     output: int
     precision: Precision
+    stack: str = MODEL_STACK
     scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
+        check_stack(self.stack)
         for name in ("dp", "batch", "prompt", "output"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} (={getattr(self, name)}) must be >= 1")
@@ -65,6 +74,43 @@ class Deployment:
                 f"context is {self.config.max_position_embeddings}"
             )
 
+    @classmethod
+    def of(
+        cls,
+        model: str,
+        box: Box | str = "quietbox2",
+        tp: int | None = None,
+        dp: int = 1,
+        batch: int | None = None,
+        prompt: int = 128,
+        output: int = 128,
+        precision: Precision | DType | str = "performance",
+        stack: str = MODEL_STACK,
+        scenario: Scenario | None = None,
+    ) -> Self:
+        """A deployment in the words of people; what is left out has a value that works.
+
+        Args:
+            model: see `catalogue.model_shape`.
+            tp: chips of a replica; None: the box's chips dealt out to `dp` replicas.
+            batch: users of all replicas; None: one for each replica.
+        Raises:
+            PlanError: it cannot be; says what can.
+            UnknownShape, UnknownBox, DTypeError, ...: there is no such model, box or precision.
+        """
+        found = load_box(box) if isinstance(box, str) else box
+        mesh = fitting_mesh(found, tp or max(1, found.num_chips // max(1, dp)))
+        users = dp if batch is None else batch
+        parsed = Precision.parse(precision)
+        config = model_shape(model)
+        return cls(config, found, mesh, dp, users, prompt, output, parsed, stack, scenario)
+
+    @property
+    def conditions(self) -> Scenario:
+        """The box with what is changed of it, under the stack."""
+        scenario = self.scenario or Scenario.of(self.box)
+        return dataclasses.replace(scenario, stack=self.stack)
+
     @property
     def tp(self) -> int:
         """Chips of one replica."""
@@ -75,57 +121,84 @@ class Deployment:
         """Users of the fullest replica."""
         return -(-self.batch // self.dp)
 
-
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """A prefill or a decode step on one chip: the ops in order, and how long all of it takes."""
-
-    records: tuple[OpRecord, ...]
-    sim_ps: int
-
     @property
-    def sim_s(self) -> float:
-        """Simulated seconds."""
-        return self.sim_ps / PS_PER_S
+    def positions(self) -> tuple[int, int, int]:
+        """Tokens in the cache of each user at the first, the middle and the last decode step.
+
+        The first output token is the prefill's. Of one output token there is no step; what is
+        given then is the step that would follow.
+        """
+        last = self.prompt + max(0, self.output - 2)
+        return self.prompt, min(self.prompt + self.output // 2, last), last
 
 
 class PlannedReplica:
     """One chip of a replica with its part of the model, in plan mode.
 
+    Args:
+        spec: of the chip, where it is not that of the box.
     Raises:
         OutOfMemory: weights or cache do not fit the chip.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, spec: ChipSpec | None = None) -> None:
         self.deployment = deployment
-        scenario = deployment.scenario or Scenario.of(deployment.box)
-        part = scenario.part(deployment.mesh, deployment.dp)
-        self.chip = plan_chip(part.base, scenario=part)
+        part = deployment.conditions.part(deployment.mesh, deployment.dp)
+        self.chip = plan_chip(part.base, scenario=part, spec=spec)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()
         self.weight_bytes = self.chip.dram.used_bytes
+        self.cache_bytes = 0
 
     def prefill(self) -> Phase:
-        """One user's prompt, in one pass."""
-        length = self.deployment.prompt
-        self.decoder.start(self.chip, 1, length)
-        return self._run(np.zeros((1, length), np.int32))
+        """One user's prompt in one pass, beside the caches of the replica's other users."""
+        decoder, num_others = self.decoder, self.deployment.batch_of_replica - 1
+        decoder.start(self.chip, 1, self._room)
+        others = num_others and KvCache.allocate(
+            self.chip,
+            decoder.config.num_layers,
+            (num_others, decoder.num_kv_heads, self._room, decoder.config.head_dim),
+            decoder.precision.kv_cache,
+        )
+        phase = self._run(np.zeros((1, self.deployment.prompt), np.int32))
+        del others
+        return phase
 
     def decode(self, positions: int) -> Phase:
         """One step of all users of the replica, with `positions` tokens in the cache of each."""
-        deployment = self.deployment
-        room = deployment.prompt + deployment.output
-        self.decoder.start(self.chip, deployment.batch_of_replica, room)
+        users = self.deployment.batch_of_replica
+        self.decoder.start(self.chip, users, self._room)
         assert self.decoder.cache is not None
-        self.decoder.cache.lengths = [positions] * deployment.batch_of_replica
-        return self._run(np.zeros((deployment.batch_of_replica, 1), np.int32))
+        self.decoder.cache.lengths = [positions] * users
+        return self._run(np.zeros((users, 1), np.int32))
+
+    def memory(self) -> PlannedMemory:
+        """What it took of the chip's memory so far."""
+        dram, l1 = self.chip.dram, self.chip.l1
+        circular_bytes, op = self.chip.circular_peak
+        return PlannedMemory(
+            dram_capacity_bytes=dram.capacity_bytes,
+            weight_bytes=self.weight_bytes,
+            cache_bytes=self.cache_bytes,
+            activation_bytes=dram.peak_bytes - self.weight_bytes - self.cache_bytes,
+            l1_capacity_bytes=l1.capacity_bytes // l1.num_banks,
+            l1_tensor_bytes=l1.peak_bytes // l1.num_banks,
+            l1_circular_bytes=circular_bytes,
+            l1_op=op,
+        )
+
+    @property
+    def _room(self) -> int:
+        return self.deployment.prompt + self.deployment.output
 
     def _run(self, ids_BS: NDArray[np.int32]) -> Phase:
+        """A forward pass and the choice of the next tokens, as a greedy generation does it."""
         chip = self.chip
+        self.cache_bytes = chip.dram.used_bytes - self.weight_bytes
         chip.recorder.clear()
         begin_ps = chip.clock.now_ps
-        self.decoder.forward(chip, ids_BS)
+        best_of_all(chip, self.decoder.forward(chip, ids_BS), 1)
         return Phase(tuple(chip.recorder.records()), chip.clock.now_ps - begin_ps)
 
 
@@ -146,12 +219,9 @@ def fitting_mesh(box: Box, tp: int) -> tuple[int, int]:
 
 
 def _all_reduce_ps(box: Box) -> int:
-    """Simulated time of an all_reduce of a decode step's size on all chips of a box."""
+    """Simulated time of all_reduces of a decode step's size on all chips of a box."""
     chip = plan_chip(box)
-    chip.all_reduce(chip.empty((1, 32, 8192)))
+    x = chip.empty((1, 32, 8192))
+    for _ in range(2):  # the second one begins when the last chip is done with the first
+        chip.all_reduce(x)
     return chip.clock.now_ps
-
-
-def total_ps(records: Iterable[OpRecord]) -> int:
-    """The sum of the ops' simulated times."""
-    return sum(record.sim_duration_ps for record in records)

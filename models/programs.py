@@ -125,10 +125,19 @@ def choose_next(
         values = chip.all_gather(logits, dim=-1).to_numpy().reshape(num_rows, -1)
         ids = np.broadcast_to(np.arange(values.shape[1]), values.shape)
     else:
-        best, where = chip.topk(logits, count)
-        values = chip.all_gather(best, dim=-1).to_numpy().reshape(num_rows, -1)
-        local = chip.all_gather(where, dim=-1).to_numpy().reshape(num_rows, -1).astype(np.int64)
+        best, where = best_of_all(chip, logits, count)
+        values = best.to_numpy().reshape(num_rows, -1)
+        local = where.to_numpy().reshape(num_rows, -1).astype(np.int64)
         ids = local + np.repeat(np.arange(chip.num_chips) * width, count)
     ids = np.where(ids < decoder.config.vocab_size, ids, -1)
     rows = zip(values.astype(np.float32), ids, positions, strict=True)
     return [-1 if at < 0 else choose(row, row_ids, sampling, at) for row, row_ids, at in rows]
+
+
+def best_of_all(chip: MeshChip, logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best logits of each chip, and where each lies on its chip: [.., chips x count].
+
+    This is what the chips do for a choice; a plan does it too.
+    """
+    best, where = chip.topk(logits, count)
+    return chip.all_gather(best, dim=-1), chip.all_gather(where, dim=-1)

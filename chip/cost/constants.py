@@ -16,6 +16,8 @@ from ..errors import InvalidArgument, did_you_mean, nearest_name
 from ..spec import Constant, read_constants
 
 DEFAULT_STACK = "ttnn"
+MODEL_STACK = "tt_transformers"
+"""The stack that models are planned and run for, unless the user names another."""
 ANY = "any"  # architecture
 
 

@@ -16,6 +16,11 @@ from .shared import like, normal_dim, num_tile_rows, num_tiles, wide
 
 TOPK_PASSES = int(constants()["topk_passes"].value)
 SORT_STEP_PASSES = int(constants()["sort_step_passes"].value)
+SPLIT_WIDTH, MOST_SPLIT_K, SPLIT_CORES = 8192, 64, 64
+"""From this width on ttnn's topk of few cuts the width over cores, the largest power of two that
+there are, and one core merges what each has found (ttnn reduction/topk/device/topk_constants.hpp,
+topk_utils.cpp). With `topk_passes`, 16384 columns on Wormhole come to 189 us; measured: 180 us
+(tt-metal models/demos/llama3_70b_galaxy/tests/decoder_perf_targets_6u.json 958025a9401d)."""
 
 
 def _argmax_rule(dim: int | None, keepdim: bool, x: TensorSpec) -> Plan:
@@ -59,7 +64,12 @@ def _topk_rule(k: int, dim: int, largest: bool, indices: DType, x: TensorSpec) -
         )
     _check_indices(indices, x.shape[dim])
     shape = (*x.shape[:dim], k, *x.shape[dim + 1 :])
-    return _ranked_plan(x, (like(x, shape), like(x, shape, indices)), TOPK_PASSES)
+    outputs = like(x, shape), like(x, shape, indices)
+    if dim < len(x.shape) - 1 or x.shape[dim] < SPLIT_WIDTH or k > MOST_SPLIT_K:
+        return _ranked_plan(x, outputs, TOPK_PASSES * x.num_tiles, num_tile_rows(x))
+    of_part = -(-num_tiles(x.shape[dim]) // SPLIT_CORES)
+    of_core = num_tile_rows(x) * (of_part + SPLIT_CORES * num_tiles(k))
+    return _ranked_plan(x, outputs, TOPK_PASSES * of_core * SPLIT_CORES, SPLIT_CORES)
 
 
 def _check_indices(indices: DType, length: int) -> None:
@@ -72,14 +82,13 @@ def _check_indices(indices: DType, length: int) -> None:
         )
 
 
-def _ranked_plan(x: TensorSpec, outputs: tuple[TensorSpec, ...], passes: int) -> Plan:
+def _ranked_plan(
+    x: TensorSpec, outputs: tuple[TensorSpec, ...], num_passes: int, num_parallel: int
+) -> Plan:
     written = 0
     for output in outputs:
         written += output.padded_bytes
-    return Plan(
-        outputs,
-        Work("sfpu", x.size, x.padded_bytes, written, passes * x.num_tiles, num_tile_rows(x)),
-    )
+    return Plan(outputs, Work("sfpu", x.size, x.padded_bytes, written, num_passes, num_parallel))
 
 
 def _topk_values(k: int, dim: int, largest: bool, indices: DType, x: Array) -> tuple[Array, Array]:
@@ -139,7 +148,8 @@ def _sort_rule(dim: int, descending: bool, indices: DType, x: TensorSpec) -> Pla
     _check_indices(indices, length)
     levels = (num_tiles(length) * 32 - 1).bit_length()  # a bitonic sort of 2**levels elements
     steps = levels * (levels + 1) // 2
-    return _ranked_plan(x, (x, like(x, x.shape, indices)), SORT_STEP_PASSES * steps)
+    num_passes = SORT_STEP_PASSES * steps * x.num_tiles
+    return _ranked_plan(x, (x, like(x, x.shape, indices)), num_passes, num_tile_rows(x))
 
 
 def _sort_values(dim: int, descending: bool, indices: DType, x: Array) -> tuple[Array, Array]:

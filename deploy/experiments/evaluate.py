@@ -3,17 +3,16 @@
 Nothing else in this folder knows what a model or a box is.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ...chip.cost import check_stack
 from ...chip.errors import OutOfMemory, did_you_mean, nearest_name
-from ...chip.record import OpRecord
-from ...chip.units import PS_PER_S
+from ...chip.record import Bound
 from ...fabric.topology import load_box
 
-PS_PER_MS: Final = 1_000_000_000
-SHARES: Final = ("compute", "dram", "fabric", "dispatch")
+SHARES: Final[tuple[Bound, ...]] = ("compute", "dram", "fabric", "dispatch")
 RESULTS: Final = (
     "chips", "users", "mesh", "fits", "why_not", "dram_bytes", "dram_free_bytes", "sim_ttft_ms",
     "sim_step_ms", "sim_tokens_per_s_per_user", "sim_tokens_per_s", "sim_tokens_per_s_per_chip",
@@ -25,13 +24,14 @@ RESULTS: Final = (
 def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     """What a deployment reaches, simulated; see VALUES for what a point may hold.
 
-    `model` is needed. Defaults: box quietbox2, all its chips in one replica, batch 1, 128 tokens of
-    prompt and of output, precision "performance". `batch_per_chip` may stand for `batch`. `set`
-    is a table of changed constants ({"link.gbps": 200}, see `meshtwin constants`); a value named
-    "set.link.gbps" is one of them. The mesh of a replica is that of the box as it is.
+    `model` is needed; the others have the defaults of `Deployment.of`. `batch_per_chip` may stand
+    for `batch`. `set` is a table of changed constants ({"link.gbps": 200}, see `meshtwin
+    constants`); a value named "set.link.gbps" is one of them. The mesh of a replica is that of the
+    box as it is.
 
     Returns:
-        chips, users, mesh; fits, why_not, dram_bytes, dram_free_bytes (of one chip); sim_ttft_ms;
+        chips, users, mesh; fits, why_not, dram_bytes (most at once, of one chip), dram_free_bytes
+        (what is then left); sim_ttft_ms;
         sim_step_ms; sim_tokens_per_s_per_user, sim_tokens_per_s and sim_tokens_per_s_per_chip of
         decoding, in the middle of the output; share_* of a decode step's time. Where the model
         does not fit, `fits` is False, and only the first five are there.
@@ -39,65 +39,48 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         MeshtwinError: there is no such deployment.
     """
     from ...mesh.scenario import Scenario
-    from ...models.catalogue import model_shape
-    from ...models.plan import Deployment, PlannedReplica, fitting_mesh
-    from ...models.precision import Precision
+    from ...models.model_plan import plan_model
+    from ...models.plan import Deployment
 
-    box = load_box(point.get("box", "quietbox2"))
-    dp = point.get("dp", 1)
-    tp = point.get("tp") or max(1, box.num_chips // dp)
-    batch = point["batch_per_chip"] * tp * dp if "batch_per_chip" in point else point.get("batch")
-    deployment = Deployment(
-        config=model_shape(point["model"]),
-        box=box,
-        mesh=fitting_mesh(box, tp),
-        dp=dp,
-        batch=batch or 1,
-        prompt=point.get("prompt", 128),
-        output=point.get("output", 128),
-        precision=Precision.parse(point.get("precision", "performance")),
-        scenario=Scenario.of(box, _changes_of(point).items()),
-    )
+    values = {name: point[name] for name in VALUES if name in point and name != "set"}
+    batch_per_chip = values.pop("batch_per_chip", None)
+    deployment = Deployment.of(**values)
+    if batch_per_chip is not None:
+        users = batch_per_chip * deployment.tp * deployment.dp
+        deployment = dataclasses.replace(deployment, batch=users)
+    changes = _changes_of(point)
+    if changes:
+        scenario = Scenario.of(deployment.box, changes.items(), deployment.stack)
+        deployment = dataclasses.replace(deployment, scenario=scenario)
+    num_chips = deployment.tp * deployment.dp
     found: dict[str, Any] = {
-        "chips": tp * dp,
+        "chips": num_chips,
         "users": deployment.batch,
         "mesh": "x".join(map(str, deployment.mesh)),
     }
     try:
-        replica = PlannedReplica(deployment)
-        decode = replica.decode(deployment.prompt + deployment.output // 2)
-        dram = replica.chip.dram
-        dram_bytes, free_bytes = dram.used_bytes, dram.free_bytes
-        prefill = replica.prefill()
+        plan = plan_model(deployment)
     except OutOfMemory as error:
         return {**found, "fits": False, "why_not": str(error)}
-    per_user = PS_PER_S / decode.sim_ps
+    memory = plan.memory
     return {
         **found,
         "fits": True,
         "why_not": "",
-        "dram_bytes": dram_bytes,
-        "dram_free_bytes": free_bytes,
-        "sim_ttft_ms": prefill.sim_ps / PS_PER_MS,
-        "sim_step_ms": decode.sim_ps / PS_PER_MS,
-        "sim_tokens_per_s_per_user": per_user,
-        "sim_tokens_per_s": per_user * deployment.batch,
-        "sim_tokens_per_s_per_chip": per_user * deployment.batch / (tp * dp),
-        **_shares(decode.records),
+        "dram_bytes": memory.dram_peak_bytes,
+        "dram_free_bytes": memory.dram_capacity_bytes - memory.dram_peak_bytes,
+        "sim_ttft_ms": plan.sim_ttft_s * 1e3,
+        "sim_step_ms": plan.decode.sim_s * 1e3,
+        "sim_tokens_per_s_per_user": plan.sim_tokens_per_s_per_user,
+        "sim_tokens_per_s": plan.sim_tokens_per_s,
+        "sim_tokens_per_s_per_chip": plan.sim_tokens_per_s / num_chips,
+        **{f"share_{bound}": plan.decode.shares[bound] for bound in SHARES},
     }
 
 
 def _changes_of(point: Mapping[str, Any]) -> dict[str, float | str]:
     single = {n.removeprefix("set."): value for n, value in point.items() if is_change(n)}
     return {**point.get("set", {}), **single}
-
-
-def _shares(records: Iterable[OpRecord]) -> dict[str, float]:
-    sums: Counter[str] = Counter()
-    for record in records:
-        sums[record.bound] += record.sim_duration_ps
-    total = sum(sums.values())
-    return {f"share_{bound}": sums[bound] / total if total else 0.0 for bound in SHARES}
 
 
 def check(name: str, value: Any) -> None:
@@ -132,6 +115,10 @@ def _model(name: str, value: Any) -> None:
 
 def _box(name: str, value: Any) -> None:
     load_box(_text(name, value))
+
+
+def _stack(name: str, value: Any) -> None:
+    check_stack(_text(name, value))
 
 
 def _precision(name: str, value: Any) -> None:
@@ -174,5 +161,6 @@ VALUES: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "output": _number,
     "precision": _precision,
     "set": _changes,
+    "stack": _stack,
 }
 """What a point may hold, and the check of each."""

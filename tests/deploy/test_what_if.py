@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from meshtwin.chip.cost import constants, stacks
-from meshtwin.deploy.arguments import MODEL_STACK
+from meshtwin.chip.cost import MODEL_STACK, constants, stacks
 from meshtwin.deploy.cli import main
 from meshtwin.deploy.experiments.sweep import read_sweep
 from meshtwin.deploy.what_if import (
@@ -36,7 +35,7 @@ BFLOAT16 = Precision.parse("bfloat16")
 def deployment(scenario: Scenario | None = None) -> Deployment:
     """A small model on all of a QuietBox 2."""
     config = model_shape("llama-3.2-1b")
-    return Deployment(config, BOX, (2, 2), 1, 8, 128, 128, BFLOAT16, scenario)
+    return Deployment(config, BOX, (2, 2), 1, 8, 128, 128, BFLOAT16, scenario=scenario)
 
 
 def scenario(*argv: str) -> Scenario:

@@ -1,23 +1,31 @@
 """Plans: the decoder on tensors without values."""
 
 import dataclasses
+from typing import Any
 
-import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from meshtwin.chip.errors import OutOfMemory
-from meshtwin.fabric.topology import load_box
-from meshtwin.mesh.program import MeshChip
+from meshtwin.chip.cost import CostModel, stacks
+from meshtwin.chip.errors import InvalidArgument, OutOfMemory
+from meshtwin.chip.record import OpRecord
+from meshtwin.fabric.topology import Box, load_box
 from meshtwin.mesh.scenario import Scenario
+from meshtwin.models.builder import DecoderBuilder
 from meshtwin.models.catalogue import known_models, model_shape
 from meshtwin.models.errors import PlanError
-from meshtwin.models.plan import Deployment, PlannedReplica, fitting_mesh, total_ps
+from meshtwin.models.plan import Deployment, PlannedReplica, fitting_mesh
+from meshtwin.models.plan_phase import Phase, total_ps
 from meshtwin.models.precision import Precision
+from meshtwin.models.programs import step
+from meshtwin.models.sampling import Sampling
 
-from .sharded import Model
+from .sharded import BOXES, Model
 from .tiny import tiny_config
 
 GALAXY = load_box("galaxy")
+few = settings(max_examples=15, deadline=None)
 
 
 def deployment(name: str = "llama-3.1-8b", tp: int = 8, **changes: object) -> Deployment:
@@ -43,40 +51,112 @@ def test_every_known_model_can_be_planned(name: str) -> None:
     assert all(not record.bytes or record.sim_duration_ps for record in decode.records)
 
 
-def test_a_plan_has_the_ops_and_times_of_a_run() -> None:
+@pytest.mark.parametrize(
+    ("num_chips", "stack"),
+    [(1, "tuned"), (2, "ttnn"), (4, "tt_transformers"), (8, "ttnn"), (32, "tt_transformers")],
+)
+def test_a_plan_is_what_chip_0_does_in_a_run(num_chips: int, stack: str) -> None:
+    """A prefill and two decode steps with the choice of tokens: whole records, starts too."""
     config = tiny_config(num_layers=2, vocab_size=100)
+    prompt, room = [1, 2, 3, 4, 5], 8
+    bfloat16 = Precision.parse("bfloat16")
 
-    def records(chip: MeshChip) -> list[tuple[object, ...]]:
-        return [record[:3] + record[5:] for record in chip.recorder.records()]
-
-    def program(builder: object) -> list[tuple[object, ...]]:
-        decoder = builder.decoder()  # type: ignore[attr-defined]
-        chip: MeshChip = builder.chip  # type: ignore[attr-defined]
-        chip.recorder.clear()
-        decoder.start(chip, 1, 5)
-        decoder.forward(chip, np.array([[1, 2, 3, 4, 5]], np.int32))
-        decoder.start(chip, 1, 12)
-        decoder.cache.lengths = [7]
-        decoder.forward(chip, np.array([[6]], np.int32))
-        return records(chip)
+    def program(builder: DecoderBuilder) -> list[OpRecord]:
+        decoder, chip = builder.decoder(), builder.chip
+        chip.cost = CostModel(chip.spec, stack)
+        step(chip, decoder, prompt, Sampling(), room)
+        step(chip, decoder, [6], Sampling())
+        step(chip, decoder, [7], Sampling())
+        return chip.recorder.records()
 
     with Model(config, "BF16") as model:
-        run = model.run(4, Precision.parse("bfloat16").activations, program)[0]
-    plan = PlannedReplica(
-        Deployment(config, load_box("quietbox2"), (2, 2), 1, 1, 5, 7, Precision.parse("bfloat16"))
+        run = model.run(num_chips, bfloat16.activations, program)[0]
+    box = load_box(BOXES[num_chips])
+    replica = PlannedReplica(
+        Deployment(config, box, box.shape, 1, 1, len(prompt), 3, bfloat16, stack)
     )
-    prefill, decode = plan.prefill(), plan.decode(7)
-    planned = [record[:3] + record[5:] for record in (*prefill.records, *decode.records)]
-    assert planned == run
+    phases = replica.prefill(), replica.decode(5), replica.decode(6)
+    assert [record for phase in phases for record in phase.records] == run
 
 
-def test_more_layers_take_as_much_longer() -> None:
-    config = model_shape("llama-3.1-8b")
+@few
+@given(
+    name=st.sampled_from(["llama-3.1-8b", "falcon-40b", "qwen3-30b-a3b", "gpt-oss-20b"]),
+    num_layers=st.integers(1, 6).map(lambda half: 2 * half),  # sliding and full ones in pairs
+    tp=st.sampled_from([2, 8]),
+)
+def test_doubling_the_layers_doubles_their_part(name: str, num_layers: int, tp: int) -> None:
+    def passes(count: int) -> tuple[Phase, Phase]:
+        config = model_shape(name)
+        kinds = config.layer_kinds[:count]
+        config = dataclasses.replace(config, num_layers=count, layer_kinds=kinds)
+        replica = PlannedReplica(deployment(tp=tp, config=config))
+        return replica.prefill(), replica.decode(128)
+
+    two, some, twice = passes(2), passes(num_layers), passes(2 * num_layers)
+    for short, middle, long in zip(two, some, twice, strict=True):
+        of_two_layers = (long.sim_ps - middle.sim_ps) // (num_layers // 2)
+        outside = short.sim_ps - of_two_layers
+        assert outside > 0
+        assert long.sim_ps - outside == 2 * (middle.sim_ps - outside)
+
+
+@few
+@given(
+    what=st.sampled_from(["dram_bandwidth_bytes_per_s", "clock_hz"]),
+    factor=st.floats(1.0, 4.0),
+    batch=st.sampled_from([1, 8, 32]),
+    prompt=st.integers(1, 600),
+    stack=st.sampled_from(stacks()),
+)
+def test_a_faster_chip_is_never_slower(
+    what: str, factor: float, batch: int, prompt: int, stack: str
+) -> None:
+    shape = dataclasses.replace(model_shape("llama-3.1-8b"), num_layers=2)
+    plan = deployment(config=shape, batch=batch, prompt=prompt, stack=stack)
+    slow, fast = PlannedReplica(plan), PlannedReplica(plan)
+    spec = slow.chip.spec
+    changes: dict[str, Any] = {what: int(getattr(spec, what) * factor)}
+    fast.chip.cost = CostModel(dataclasses.replace(spec, **changes), stack)
+    for slower, faster in ((slow.prefill(), fast.prefill()), (slow.decode(9), fast.decode(9))):
+        assert faster.sim_ps <= slower.sim_ps
+        for a, b in zip(faster.records, slower.records, strict=True):
+            assert a.sim_duration_ps <= b.sim_duration_ps
+
+
+@pytest.mark.parametrize("tp", [2, 4, 8, 32])
+def test_more_links_are_never_slower(tp: int) -> None:
+    def with_links(num_links: int) -> Box:
+        edges = tuple(dataclasses.replace(edge, num_links=num_links) for edge in GALAXY.edges)
+        return dataclasses.replace(GALAXY, name=f"galaxy with {num_links}", edges=edges)
+
+    shape = dataclasses.replace(model_shape("llama-3.1-8b"), num_layers=2)
     times = []
-    for num_layers in (1, 2, 4):
-        shorter = dataclasses.replace(config, num_layers=num_layers)
-        times.append(PlannedReplica(deployment(config=shorter)).decode(128).sim_ps)
-    assert times[2] - times[1] == 2 * (times[1] - times[0]) > 0
+    for num_links in (1, 2, 4):
+        replica = PlannedReplica(deployment(tp=tp, config=shape, box=with_links(num_links)))
+        times.append((replica.prefill().sim_ps, replica.decode(128).sim_ps))
+    assert times[0] >= times[1] >= times[2]
+    assert times[0][0] > times[2][0]
+
+
+def test_users_of_a_replica_have_all_their_caches_during_a_prefill() -> None:
+    shape = dataclasses.replace(model_shape("llama-3.1-8b"), num_layers=2)
+    replica = PlannedReplica(deployment(config=shape, batch=5))
+    replica.prefill()
+    in_prefill = replica.memory()
+    replica.decode(128)
+    in_both = replica.memory()
+    assert in_prefill.cache_bytes == in_both.cache_bytes > 0
+    assert in_both.activation_bytes >= in_prefill.activation_bytes > 0
+    assert in_both.dram_peak_bytes == replica.chip.dram.peak_bytes
+    assert 0 < in_both.l1_peak_bytes < in_both.l1_capacity_bytes
+
+
+@given(prompt=st.integers(1, 500), output=st.integers(1, 500))
+def test_decode_steps_are_where_the_tokens_are(prompt: int, output: int) -> None:
+    first, middle, last = deployment(prompt=prompt, output=output).positions
+    assert prompt == first <= middle <= last < prompt + output
+    assert last - first + 1 == max(1, output - 1)
 
 
 def test_a_model_that_does_not_fit_says_why() -> None:
@@ -113,3 +193,14 @@ def test_memory_that_was_taken_away_is_missing() -> None:
     smaller = Scenario.of(GALAXY).but("dram.gib", 0.5)
     with pytest.raises(OutOfMemory, match="DRAM"):
         PlannedReplica(deployment(scenario=smaller))
+    with pytest.raises(InvalidArgument, match="unknown stack 'tund': did you mean 'tuned'"):
+        deployment(stack="tund")
+
+
+def test_what_a_deployment_leaves_out_has_values_that_work() -> None:
+    plain = Deployment.of("llama-3.1-8b")
+    assert (plain.box.name, plain.tp, plain.dp, plain.batch) == ("quietbox2", 4, 1, 1)
+    shared = Deployment.of("llama-3.1-8b", "galaxy", dp=4)
+    assert (shared.tp, shared.batch, shared.batch_of_replica) == (8, 4, 1)
+    with pytest.raises(PlanError, match=r"dp \(=0\) must be >= 1"):
+        Deployment.of("llama-3.1-8b", dp=0)

@@ -108,3 +108,13 @@ def test_more_than_there_are_cannot_be_chosen() -> None:
         chip.argmax(chip.tensor(np.zeros((2, 0))))
     with pytest.raises(ShapeError, match=r"sort: dim \(=2\) must be within -2 \.\. 1 .*nearest: 1"):
         chip.sort(x, 2)
+
+
+def test_topk_of_a_vocabulary_takes_what_it_was_measured_to_take() -> None:
+    """180 us of kernel on a Wormhole Galaxy, 32 users; see SPLIT_WIDTH."""
+    chip = Chip.open("galaxy_wh", plan=True)
+    chip.topk(chip.empty((1, 1, 32, 16384)), 32)
+    assert chip.clock.now_ps == pytest.approx(180e6, rel=0.1)
+    chip.topk(chip.empty((1, 1, 32, 8160)), 32)
+    one_core_ps = chip.recorder.records()[-1].sim_duration_ps
+    assert one_core_ps > chip.recorder.records()[0].sim_duration_ps
