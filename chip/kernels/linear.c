@@ -3,7 +3,7 @@
  * A pass holds as many rows of x as stay in the second-level cache, and goes over the columns once, four rows of w at a time,
  * while the next four are fetched into that cache (1.4x for 8 rows of x). Weights that are block floats, or whose length is no
  * whole number of steps, are unpacked or copied four rows at a time. (Tried without gain: packing the four rows, going over K
- * in parts.)
+ * in parts.) One row of x goes its own way where row.c has one.
  */
 #include "loops.h"
 

@@ -7,9 +7,9 @@
  * taken off the words of x, which changes no product, where every factor stays a normal number (`near`). Where not, as with a
  * zero in x, it is taken off the words of w, zeros kept (`far`); and rows with exponents under LEAST are unpacked. Elements lie
  * in registers as they come cheapest, x is dealt out to suit, and each product stays with its lane (lanes.h), wherever that
- * lies, until the last sum. Instructions are the limit: 4 cycles of an EPYC 9004 for 32 elements, of 8 and of 4 bits, where
- * words take 8. Rows side by side are no stream that the processor follows, so lines ahead are fetched; if rows are long to the
- * second-level cache, since in the first they crowd out x (up to 2x).
+ * lies, until the last sum. Instructions are the limit: about 4 cycles of an EPYC 9004 for 32 elements, of 8 bits as of 4,
+ * where memory gives words in 8. Rows side by side are no stream that the processor follows, so lines ahead are fetched; if
+ * rows are long, to the second-level cache, since in the first they crowd out x (up to 2x).
  */
 #include "loops.h"
 
