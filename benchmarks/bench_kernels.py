@@ -38,7 +38,7 @@ except ImportError:
 else:
     torch.set_num_threads(1)
 
-SHAPES = ((576, 1536), (1024, 3072), (4096, 4096), (4096, 14336))  # K, N
+SHAPES = ((576, 576), (576, 1536), (1536, 576), (1024, 3072), (4096, 4096), (4096, 14336))  # K, N
 ROWS = (1, 8, 32, 128, 512)
 COLD_BYTES = 100 << 20
 LEAST_ROUNDS = 5

@@ -256,17 +256,18 @@ class ChipState(ChipMemory):
             copy: False: the tensor may use the array's memory, which must not change any more
                 (weights from a file map).
             memory: where it lies.
-            rounding: "nearest_even" as ttnn's host, or "packer" as a chip: see `Rounding`.
+            rounding: "nearest_even" as ttnn's host, or "packer" as a chip; "truncate": floats may
+                become integers, as ttnn's host has it. See `Rounding`.
         Raises:
             DTypeError: the array does not fit the format.
-            InvalidArgument: no such rounding, or a block float that is not to lie in tiles.
+            InvalidArgument: no such rounding of that format, or a block float not in tiles.
             ShapeError: its shards do not hold such a tensor.
             OutOfMemory: there is no room.
         """
         given = np.asarray(array)
         chosen = DType.of(given) if dtype is None else DType.parse(dtype)
         spec = tensor_spec(given.shape, chosen, layout, memory)
-        Rounding.parse(rounding)
+        Rounding.parse(rounding).check(chosen.is_float)
         if self.plan:
             return self.adopt(spec, None, what)
         storage = encode(given, chosen, rounding)

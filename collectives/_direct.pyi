@@ -5,7 +5,7 @@ from typing import Any
 
 HEADER_BYTES: int  # of a slot; small inputs must fit in the rest
 MISMATCH: int  # another member called with another digest or number; all members are told
-NOT_SHARED: int  # a tensor is out of the others' reach; all members are told
+NOT_SHARED: int  # a tensor is out of the others' reach, or `elsewhere`; all members are told
 STALLED: int  # patience is over: see Group.phase and Group.missing, and call again
 ABORTED: int  # a chip aborted the run
 
@@ -15,7 +15,8 @@ class Work:
     Args:
         dtype: 0 f32, 1 bf16 (words), 2 f16, 3 i32, 4 u32, 5 i8, 6 u8.
         op: 0 sum, 1 min, 2 max, 3 prod.
-        wire: what code -2 rounds to: 0 nothing, 1 bf16, 2 f16.
+        wire: what code -2 rounds to: 0 nothing, 1 bf16, 2 f16, 3 bfp8_b, 4 bfp4_b. The blocks of
+            those are 16 items from the start of a run's row.
         programs: stack programs, int16 each: m >= 0 pushes member m's items; -1 pops right, then
             left, and pushes left OP right; -2 rounds the top to the wire's dtype; -3 divides it by
             num_members. One push alone copies bits.
@@ -28,6 +29,7 @@ class Work:
         input_bytes, output_bytes: of this chip's tensors; 0 where it has none.
         small: take one meeting and the slots, not two and the heaps. The same on all members.
         shares_input: others read this chip's input. shares_output: others write its output.
+        elsewhere: only meet and compare calls, then answer NOT_SHARED. The same on all members.
     Raises:
         ValueError: a program or run that makes no sense.
     """
@@ -47,6 +49,7 @@ class Work:
         small: bool,
         shares_input: bool,
         shares_output: bool,
+        elsewhere: bool = False,
     ) -> None: ...
 
 class Group:

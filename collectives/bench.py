@@ -5,6 +5,7 @@ The words are those of nccl-tests (source: its doc/PERFORMANCE.md):
 - `size` is the bytes of the larger of a chip's input and output: the whole tensor. It is the input
   of all_reduce, reduce_scatter, all_to_all, broadcast, reduce and scatter (on the root), and the
   output of all_gather and gather (on the root), whose inputs are size / n.
+  Block floats lie in rows of one block, 16 elements, so a size is whole blocks.
 - `count` is the elements of the whole tensor for all_reduce, broadcast and reduce, and those of
   one chip's part, size / n, for the others.
 - algbw = size / time. busbw = algbw * factor, where the factor makes it comparable with the rate of
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..chip.dtype import DType
+from ..chip.dtype import BLOCK, DType
 from ..chip.tensor import decode, encode
 from .operation import Operation
 
@@ -29,7 +30,7 @@ Array: TypeAlias = npt.NDArray[Any]
 PERIOD = 251
 """Inputs repeat after so many elements: a prime, so that no swap of equal chunks goes unseen."""
 LARGEST = 256
-"""Integers up to here are exact in every float format, bfloat16 too; no result is larger."""
+"""Integers up to here are exact in every float format but block floats; no result is larger."""
 
 REDUCTIONS: Mapping[str, Any] = MappingProxyType(
     {
@@ -53,6 +54,7 @@ class Inputs:
     num_ranks: int
     dtype: DType
     reduction: str | None = None
+    wire: DType | None = None  # None: that of the tensor
 
     def of(self, position: int, start: int, length: int) -> Array:
         """Elements start to start + length of what `position` puts in, as float32 or integers."""
@@ -60,7 +62,13 @@ class Inputs:
 
     def reduced(self, start: int, length: int) -> Array:
         """The same elements reduced over all positions by numpy."""
-        return _repeat(self._reduced, start, length)
+        total = _repeat(self._reduced, start, length)
+        if self.reduction != "mean":
+            return total
+        mean = decode(encode(total / np.float32(self.num_ranks), self._added_as), self._added_as)
+        return decode(
+            encode(mean.reshape(shape_of(length, self.dtype)), self.dtype), self.dtype
+        ).reshape(length)
 
     @cached_property
     def _patterns(self) -> list[Array]:
@@ -70,10 +78,7 @@ class Inputs:
     def _reduced(self) -> Array:
         assert self.reduction is not None, "an operation that reduces"
         patterns = np.stack(self._patterns)
-        reduced = np.asarray(REDUCTIONS[self.reduction].reduce(patterns, dtype=patterns.dtype))
-        if self.reduction != "mean":
-            return reduced
-        return decode(encode(reduced / np.float32(self.num_ranks), self.dtype), self.dtype)
+        return np.asarray(REDUCTIONS[self.reduction].reduce(patterns, dtype=patterns.dtype))
 
     def _pattern(self, position: int) -> Array:
         i = np.arange(PERIOD)
@@ -86,7 +91,14 @@ class Inputs:
         return values.astype(np.float32 if self.dtype.is_float else self.dtype.numpy)
 
     @property
+    def _added_as(self) -> DType:
+        return DType.BFLOAT16 if self.dtype.block else self.dtype
+
+    @property
     def _largest(self) -> int:
+        blocks = [kind.block for kind in (self.dtype, self.wire) if kind is not None and kind.block]
+        if blocks:
+            return (1 << min(block.magnitude_bits for block in blocks)) - 1
         return LARGEST if self.dtype.is_float else min(LARGEST, np.iinfo(self.dtype.numpy).max)
 
 
@@ -203,8 +215,14 @@ def sizes(smallest: int, largest: int, factor: int) -> list[int]:
 
 def whole_count(size: int, num_ranks: int, dtype: DType) -> int:
     """Elements of the whole tensor at a size in bytes: at most that, in equal parts of at least
-    one element a chip."""
-    return max(1, size // dtype.itemsize // num_ranks) * num_ranks
+    one element (or block) a chip."""
+    unit = BLOCK if dtype.block else 1
+    return max(1, size // dtype.row_bytes(unit) // num_ranks) * num_ranks * unit
+
+
+def shape_of(count: int, dtype: DType) -> tuple[int, ...]:
+    """The shape of a tensor of so many elements: block floats are cut between rows."""
+    return (count // BLOCK, BLOCK) if dtype.block else (count,)
 
 
 def default_iterations(size: int, num_ranks: int) -> int:

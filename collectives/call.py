@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
 
-from ..chip.dtype import DType
+from ..chip.dtype import BLOCK, DType
 from .operation import Operation
 from .reduce_op import ReduceOp
 
@@ -17,11 +17,6 @@ class Rounding(Enum):
     NONE = "none"  # not at all: to see how much of a difference the wire makes
 
     __hash__ = object.__hash__
-
-
-def carried(shape: tuple[int, ...], dtype: DType) -> tuple[tuple[int, ...], DType]:
-    """The shape and format in which a tensor travels: block floats as the bytes of their rows."""
-    return (dtype.storage_shape(shape), DType.UINT8) if dtype.block else (shape, dtype)
 
 
 @dataclass(frozen=True)
@@ -76,12 +71,28 @@ class Call:
         """16 bytes that differ where calls differ."""
         return hashlib.blake2b(self.text.encode(), digest_size=16).digest()
 
-    @property
-    def wire_itemsize(self) -> int:
-        """Bytes of an element on a link."""
-        return (self.wire or self.dtype).itemsize
+    @cached_property
+    def unit(self) -> int:
+        """Elements of a row that are never cut apart: a block where block floats are, else one."""
+        return BLOCK if self.dtype.block or (self.wire and self.wire.block) else 1
 
     @property
+    def wire_unit_bytes(self) -> int:
+        """Bytes of a unit on a link."""
+        return (self.wire or self.dtype).num_bytes((self.unit,))
+
+    @cached_property
     def rounds_on_wire(self) -> bool:
-        """Does travelling change values? float32 holds all that the others can."""
-        return self.wire not in (None, DType.FLOAT32) and self.rounding is Rounding.HOP
+        """Does travelling change values?"""
+        return (
+            self.wire is not None
+            and self.rounding is Rounding.HOP
+            and not _holds(self.wire, self.dtype)
+        )
+
+
+def _holds(wire: DType, dtype: DType) -> bool:
+    """Does one format hold all numbers of another? float32 does, and bfloat16 block floats."""
+    if dtype.block and wire.block:
+        return wire.block.magnitude_bits >= dtype.block.magnitude_bits
+    return wire in (DType.FLOAT32, dtype) or (wire is DType.BFLOAT16 and dtype.block is not None)

@@ -7,8 +7,9 @@ from ..fabric.topology import Box
 from .algorithm import Algorithm, algorithms, find
 from .algorithms.direct import direct
 from .call import Call
+from .check import check_call
 from .errors import AlgorithmError
-from .plan import MOST_PLANS, Plan, check_call, make_plan
+from .plan import MOST_PLANS, Plan, make_plan
 
 AUTO = "auto"
 

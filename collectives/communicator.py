@@ -271,6 +271,6 @@ def _cannot_die() -> None:
 def _alone(prepared: Prepared, words: Words) -> Words:
     """The result of a collective of one chip."""
     call = prepared.plan.call
-    if call.operation.reduces and call.op is ReduceOp.MEAN:
+    if call.operation.reduces and call.op is ReduceOp.MEAN and not call.dtype.block:
         return mean(words, 1, call.dtype)
-    return words.reshape(prepared.plan.result_shape).copy()
+    return words.reshape(call.dtype.storage_shape(prepared.plan.result_shape)).copy()

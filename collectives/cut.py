@@ -19,6 +19,11 @@ def split_sizes(size: int, parts: int) -> tuple[int, ...]:
     return tuple(small + (index < longer) for index in range(parts))
 
 
+def units(shape: Shape, unit: int) -> int:
+    """Units of so many elements in a row of a tensor; the last one need not be full."""
+    return -(-(shape[-1] if shape else 1) // unit)
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """The part of a tensor of `shape` that has `size` indices along `dim` from `start` on."""

@@ -11,7 +11,7 @@
  * (its heap; what is not there is staged in the slots if it fits). After the first meeting each chip
  * computes its share of the result straight from all inputs and writes it into the outputs of the
  * `targets`; after the second all is done. Should a tensor be out of reach, every chip sees that in the
- * headers, and all return NOT_SHARED.
+ * headers, and all return NOT_SHARED; so they do for work that is done `elsewhere`.
  *
  * The number of the last publish is in the chip's own channel word, and nowhere else, so Window and
  * this code may publish in turn. A call that waits longer than its patience returns STALLED and is called
@@ -66,7 +66,7 @@ typedef struct {
     int *targets;
     int num_targets;
     int64_t input_bytes, output_bytes;
-    int small, shares_input, shares_output;
+    int small, shares_input, shares_output, elsewhere;
 } Work;
 
 static int bad(const char *why) { return PyErr_SetString(PyExc_ValueError, why), 0; }
@@ -195,13 +195,13 @@ static void work_dealloc(Work *work) {
 
 static PyObject *work_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     static char *names[] = {"dtype", "op", "wire", "num_members", "programs", "all_runs", "shared_runs", "targets",
-                            "input_bytes", "output_bytes", "small", "shares_input", "shares_output", NULL};
-    int dtype, op, wire, num_members, small, shares_input, shares_output;
+                            "input_bytes", "output_bytes", "small", "shares_input", "shares_output", "elsewhere", NULL};
+    int dtype, op, wire, num_members, small, shares_input, shares_output, elsewhere = 0;
     PyObject *programs, *all_runs, *shared_runs, *targets;
     long long input_bytes, output_bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiiiOOOOLLppp", names, &dtype, &op, &wire, &num_members, &programs,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "iiiiOOOOLLppp|p", names, &dtype, &op, &wire, &num_members, &programs,
                                      &all_runs, &shared_runs, &targets, &input_bytes, &output_bytes, &small, &shares_input,
-                                     &shares_output))
+                                     &shares_output, &elsewhere))
         return NULL;
     if (dtype < 0 || dtype >= NUM_DTYPES || op < 0 || op >= NUM_OPS || wire < 0 || wire >= NUM_WIRES || num_members < 1 ||
         num_members > MAX_MEMBERS || input_bytes < 0 || output_bytes < 0)
@@ -211,6 +211,7 @@ static PyObject *work_new(PyTypeObject *type, PyObject *args, PyObject *keywords
     work->format = (Format){dtype, op, wire, num_members};
     work->input_bytes = input_bytes, work->output_bytes = output_bytes;
     work->small = small, work->shares_input = shares_input, work->shares_output = shares_output;
+    work->elsewhere = elsewhere;
     if (parse_programs(work, programs) && parse_runs(work, &work->all, all_runs) &&
         parse_runs(work, &work->shared, shared_runs) && parse_targets(work, targets) &&
         (work->all.writes_to <= output_bytes || bad("all_runs write beyond the output")))
@@ -221,7 +222,7 @@ static PyObject *work_new(PyTypeObject *type, PyObject *args, PyObject *keywords
 
 PyDoc_STRVAR(work_doc,
              "Work(dtype, op, wire, num_members, programs, all_runs, shared_runs, targets, input_bytes, output_bytes,\n"
-             "     small, shares_input, shares_output)\n\nOne chip's part of a plan; see _direct.pyi.");
+             "     small, shares_input, shares_output, elsewhere=False)\n\nOne chip's part of a plan; see _direct.pyi.");
 static PyType_Slot work_slots[] = {
     {Py_tp_new, work_new}, {Py_tp_dealloc, work_dealloc}, {Py_tp_doc, (void *)work_doc}, {0, NULL}};
 static PyType_Spec work_spec = {"meshtwin.collectives._direct.Work", sizeof(Work), 0, Py_TPFLAGS_DEFAULT, work_slots};
@@ -456,7 +457,7 @@ static int write_slot(Group *g, const Call *call, uint64_t word) {
 
 /* After the first meeting: 0 if all called the same and all tensors are in reach. */
 static enum Answer compare(Group *g, const Call *call, uint64_t word) {
-    enum Answer answer = 0;
+    enum Answer answer = call->work->elsewhere ? NOT_SHARED : 0;
     g->all_enter_with_me = 1;
     for (int m = 0; m < g->num_members; m++) {
         const Header *theirs = (const Header *)slot_of(g, m, word);

@@ -59,15 +59,17 @@ DTYPE_CODES = {
     DType.INT8: 5, DType.UINT8: 6,
     # only moved: as others of their size
     DType.TF32: 0, DType.INT16: 2, DType.UINT16: 2, DType.FP8_E4M3: 6,
+    **{dtype: 6 for dtype in DType if dtype.block},
 }  # fmt: skip
 OP_CODES = {
     ReduceOp.SUM: 0, ReduceOp.MEAN: 0, ReduceOp.MIN: 1, ReduceOp.MAX: 2, ReduceOp.PROD: 3,
 }  # fmt: skip
-WIRE_CODES = {DType.BFLOAT16: 1, DType.FLOAT16: 2}
+WIRE_CODES = {DType.BFLOAT16: 1, DType.FLOAT16: 2, DType.BFP8_B: 3, DType.BFP4_B: 4}
 
 
 OUT_OF_REACH: Entries = ()
-"""Instead of entry times: a tensor is where the other chips cannot see it."""
+"""Instead of entry times: messages must do."""
+NO_MOVEMENT = Movement((), (), (), ())
 
 
 class Direct:
@@ -82,8 +84,9 @@ class Direct:
     ) -> tuple[Words | None, Entries]:
         """The result, and the entry times by position (None: all entered at `sim_now_ps`).
 
-        OUT_OF_REACH when a tensor is not in shared memory and too large for a slot: then it is so
-        for all chips of the group, and messages must do.
+        OUT_OF_REACH when a tensor is not in shared memory and too large for a slot, or when there
+        is no compiled code for the call: then it is so for all chips of the group, and messages
+        must do.
 
         Raises:
             CollectiveMismatch: another chip of the group made another call.
@@ -180,12 +183,25 @@ def make_work(prepared: Prepared) -> Any:
 def _work_of(plan: Plan) -> Any:
     """One for all calls of a plan."""
     if plan.call.operation is Operation.BARRIER:
-        return _work(plan, Movement((), (), (), ()), True)
+        return _work(plan, NO_MOVEMENT, True)
+    if goes_by_messages(plan):
+        return _work(plan, NO_MOVEMENT, False, True)
     is_small = plan.most_input_bytes <= SMALL_BYTES
     return _work(plan, movement_of(plan), is_small)
 
 
-def _work(plan: Plan, movement: Movement, is_small: bool) -> Any:
+def goes_by_messages(plan: Plan) -> bool:
+    """Is there no compiled code for it? Then chips only compare their calls in shared memory.
+
+    Block floats are moved by it, not added up; and rounded to, where no row ends within a block.
+    """
+    call = plan.call
+    if call.dtype.block:
+        return call.operation.reduces or call.rounds_on_wire
+    return not plan.has_whole_units
+
+
+def _work(plan: Plan, movement: Movement, is_small: bool, elsewhere: bool = False) -> Any:
     call, operation = plan.call, plan.call.operation
     own = plan.index_of[plan.position]
     wire = WIRE_CODES.get(call.wire, 0) if call.rounds_on_wire and call.wire else 0
@@ -206,4 +222,5 @@ def _work(plan: Plan, movement: Movement, is_small: bool) -> Any:
         is_small,
         shares_input,
         operation in (Operation.ALL_REDUCE, Operation.REDUCE) and not plan.ends_with_nothing,
+        elsewhere,
     )

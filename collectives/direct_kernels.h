@@ -5,7 +5,8 @@
  * number of members. bf16 and f16 are computed in f32 and rounded to nearest even at every step, to
  * the canonical NaN; integers wrap; f32 sums, products and means that are NaN become the canonical
  * quiet NaN, since a payload would depend on the processor. Minima and maxima pass a NaN on. One
- * single push copies the bits.
+ * single push copies the bits. Rounded to a block float, each 16 items from the start share an
+ * exponent; what would then be too small for a normal f32 is zero.
  *
  * Each loop is plain C over blocks that stay in the first-level cache, compiled for AVX-512, AVX2 and
  * neither; no FMA is ever made of a product and a sum, so all give the same bits.
@@ -29,9 +30,9 @@
 
 enum DType { F32, BF16, F16, I32, U32, I8, U8, NUM_DTYPES };
 enum Op { SUM, MIN, MAX, PROD, NUM_OPS };
-enum Wire { EXACT, WIRE_BF16, WIRE_F16, NUM_WIRES };
+enum Wire { EXACT, WIRE_BF16, WIRE_F16, WIRE_BFP8, WIRE_BFP4, NUM_WIRES };
 enum { COMBINE = -1, ROUND = -2, DIVIDE = -3, BLOCK = 2048, MAX_MEMBERS = 1024 };
-enum { BLOCK_BYTES = BLOCK * 4 };
+enum { BLOCK_BYTES = BLOCK * 4, SHARING = 16 }; /* SHARING: items of a block float with one exponent */
 
 static const int item_bytes[NUM_DTYPES] = {4, 2, 2, 4, 4, 1, 1};
 
@@ -117,10 +118,55 @@ INLINE float round_f32(float value, const int wire) { return on_wire(value, wire
 INLINE float round_bf16(float value, const int wire) { return as_bf16(on_wire(value, wire)); }
 INLINE float round_f16(float value, const int wire) { return as_f16(on_wire(value, wire)); }
 
+/* The larger exponent of each two; each number twice. (Loops over blocks of 16 come out several times slower.) */
+INLINE void larger(const uint32_t *restrict x, uint32_t *restrict out, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) {
+        uint32_t a = x[2 * i] & 0x7f800000u, b = x[2 * i + 1] & 0x7f800000u;
+        out[i] = a > b ? a : b;
+    }
+}
+
+INLINE void twice(const uint32_t *restrict x, uint32_t *restrict out, ptrdiff_t n) {
+    for (ptrdiff_t i = 0; i < n; i++) out[2 * i] = out[2 * i + 1] = x[i];
+}
+
+/* A magnitude of so many bits at the highest exponent of 16 numbers: chip/formats/convert.c packs and unpacks so. */
+INLINE uint32_t shared_bits(uint32_t x, uint32_t highest, uint32_t bits) {
+    const uint32_t dropped = 24 - bits, half = 1u << (dropped - 1), most = (1u << bits) - 1, exponent = x & 0x7f800000u;
+    uint32_t whole = ((x & 0x7fffffu) | 0x800000u) & -(uint32_t)(exponent != 0), down = (highest - exponent) >> 23;
+    whole >>= down < 31 ? down : 31;
+    uint32_t rounded = (whole + (half - 1) + (whole >> dropped & 1u)) >> dropped;
+    uint32_t magnitude = bits_of((float)(int32_t)(rounded < most ? rounded : most));
+    int32_t moved = (int32_t)((magnitude >> 23) + (highest >> 23)) - (int32_t)(126 + bits);
+    uint32_t result = (uint32_t)moved << 23 | (magnitude & 0x7fffffu) | (x & 0x80000000u);
+    return result & -(uint32_t)(magnitude != 0) & -(uint32_t)(moved > 0);
+}
+
+/* n <= BLOCK numbers, in place or not. Many loops, as compilers vectorise none in place and none with branches. */
+INLINE void share_f32(const float *in, float *out, ptrdiff_t n, const int wire) {
+    uint32_t x[BLOCK + SHARING], highest[BLOCK], pairs[BLOCK / 2], fours[BLOCK / 4], eights[BLOCK / 8], blocks[BLOCK / 16];
+    ptrdiff_t whole = (n + SHARING - 1) / SHARING * SHARING;
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = bits_of(canonical(in[i]));
+    memset(x + n, 0, SHARING * 4);
+    larger(x, pairs, whole / 2), larger(pairs, fours, whole / 4);
+    larger(fours, eights, whole / 8), larger(eights, blocks, whole / 16);
+    twice(blocks, eights, whole / 16), twice(eights, fours, whole / 8);
+    twice(fours, pairs, whole / 4), twice(pairs, highest, whole / 2);
+    const uint32_t bits = wire == WIRE_BFP8 ? 7 : 3;
+    for (ptrdiff_t i = 0; i < n; i++) x[i] = shared_bits(x[i], highest[i], bits);
+    for (ptrdiff_t i = 0; i < n; i++) out[i] = canonical(float_of(x[i]));
+}
+
+#define share_bf16 share_f32
+#define share_f16 share_f32
+
 #define INTEGER(kind, type, wrapping)                                                                                \
     INLINE type load_##kind(type stored) { return stored; }                                                          \
     INLINE type store_##kind(type value) { return value; }                                                           \
     INLINE type round_##kind(type value, const int wire) { return (void)wire, value; }                               \
+    INLINE void share_##kind(const type *in, type *out, ptrdiff_t n, const int wire) {                               \
+        (void)in, (void)out, (void)n, (void)wire; /* integers are not rounded */                                     \
+    }                                                                                                                \
     INLINE type apply_##kind(type a, type b, const int op) {                                                         \
         switch (op) {                                                                                                \
         case SUM: return (type)((wrapping)a + (wrapping)b);                                                          \
@@ -196,6 +242,7 @@ INTEGER(u8, uint8_t, uint32_t)
             if (code == COMBINE) BY_OP(f->op, combine_##kind, left, right, room, n)                                  \
             else if (code == DIVIDE)                                                                                 \
                 for (ptrdiff_t i = 0; i < n; i++) room[i] = round_##kind((W)(left[i] / (W)f->num_members), EXACT);   \
+            else if (f->wire >= WIRE_BFP8) share_##kind(left, room, n, f->wire);                                     \
             else if (f->wire == WIRE_BF16)                                                                           \
                 for (ptrdiff_t i = 0; i < n; i++) room[i] = round_##kind(left[i], WIRE_BF16);                        \
             else                                                                                                     \

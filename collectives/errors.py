@@ -57,6 +57,27 @@ class ChunkError(CollectiveError, ValueError):
         )
 
 
+class BlockError(CollectiveError, ValueError):
+    """A block float would be cut or joined where numbers share an exponent.
+
+    Fields: the operation and the format; the size along the last dim, and what it must be a
+    multiple of.
+    """
+
+    def __init__(self, op: str, dtype: str, size: int, multiple: int) -> None:
+        super().__init__(op, dtype, size, multiple)
+        self.op, self.dtype, self.size, self.multiple = op, dtype, size, multiple
+
+    def __str__(self) -> str:
+        less = self.size // self.multiple * self.multiple
+        nearest = f"{less} and {less + self.multiple}" if less else f"{self.multiple}"
+        return (
+            f"{self.op} of {self.dtype} along the last dim: its size {self.size} must be a "
+            f"multiple of {self.multiple}, as 16 numbers of a row share an exponent; the nearest: "
+            f"{nearest}; or use another dim, or typecast to bfloat16 first"
+        )
+
+
 class CollectiveTimeout(CollectiveError):
     """A chip waited in a collective for another one that did not come within the limit."""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..fabric.errors import FabricHang, LinkDown, PeerAborted, RecvTimeout
 from ..fabric.link import LinkCounters
+from .blocks import put_units, units_of
 from .errors import CollectiveMismatch
 from .faulty import Faulty, Passage
 from .mailbox import Mailbox
@@ -170,6 +171,8 @@ class StepByStep:
                     plan.order[src], CHUNKS, tag, number, self.timeout_s
                 )
                 whole, start = np.frombuffer(payload, kind.numpy), 0
+                if call.unit > 1:
+                    whole = whole.reshape(-1, *kind.storage_shape((call.unit,)))
                 for chunk in wanted:
                     end = start + plan.chunk_items[chunk]
                     came[src, chunk] = from_wire(whole[start:end], call)
@@ -218,8 +221,11 @@ def _own_chunks(plan: Plan, words: Words) -> Chunks:
     schedule, chunks = plan.schedule, {}
     parts = schedule.operation.parts_at_start(schedule.num_ranks, plan.position, schedule.root)
     for part in parts:
-        own = words if words.ndim == 0 else words[plan.source(part).index]
-        flat = np.ascontiguousarray(own).reshape(-1)
+        if plan.call.unit > 1:
+            flat = units_of(words, plan.call.dtype, plan.source(part))
+        else:
+            own = words if words.ndim == 0 else words[plan.source(part).index]
+            flat = np.ascontiguousarray(own).reshape(-1)
         for chunk in schedule.chunks_of((part,)):
             start = plan.chunk_starts[chunk]
             chunks[chunk] = flat[start : start + plan.chunk_items[chunk]]
@@ -231,22 +237,26 @@ def _result(plan: Plan, chunks: Chunks) -> Words | None:
     if plan.ends_with_nothing:
         return None
     call, schedule = plan.call, plan.schedule
-    result = np.empty(plan.result_shape, call.dtype.numpy)
+    result = np.empty(call.dtype.storage_shape(plan.result_shape), call.dtype.numpy)
     parts = schedule.operation.parts_at_end(schedule.num_ranks, plan.position, schedule.root)
     for part in parts:
         pieces = [_finished(plan, chunks.get(chunk)) for chunk in schedule.chunks_of((part,))]
-        flat = np.concatenate(pieces).reshape(plan.part_shape(part))
-        if result.ndim == 0:
-            result[...] = flat
+        flat, target = np.concatenate(pieces), plan.target(part, plan.position)
+        if call.unit > 1:
+            put_units(flat, call.dtype, result, target)
+        elif result.ndim == 0:
+            result[...] = flat.reshape(())
         else:
-            result[plan.target(part, plan.position).index] = flat
+            result[target.index] = flat.reshape(plan.part_shape(part))
     return result
 
 
 def _finished(plan: Plan, words: Words | None) -> Words:
     """A complete chunk as it goes into the result."""
     if words is None:  # an empty chunk, which nobody sent
-        return np.empty(0, plan.call.dtype.numpy)
+        call = plan.call
+        row = () if call.unit == 1 else call.dtype.storage_shape((call.unit,))
+        return np.empty((0, *row), call.dtype.numpy)
     for code in final_codes(plan.call):
         if code == ROUND:
             words = round_to_wire(words, plan.call)

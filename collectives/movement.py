@@ -5,11 +5,13 @@ everybody's inputs, in the order that the schedule fixes, and writes it into the
 want it. A run is a few rows of bytes that lie alike in a tensor of each member and in the result.
 """
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from .cut import split_sizes, stretches
+from ..chip.dtype import BLOCK
+from .cut import Region, split_sizes, stretches, units
 from .operation import Operation
 from .plan import Plan
 from .program import Program, is_shared, program_of
@@ -68,25 +70,30 @@ def _whole_result(plan: Plan, programs: dict[Program, int]) -> Iterator[Run]:
     for part in parts:
         chunks = schedule.chunks_of((part,))
         if not schedule.operation.reduces:  # a part comes from one chip, in one piece
-            items = sum(plan.chunk_items[chunk] for chunk in chunks)
-            yield from _runs(plan, plan.position, part, 0, items, _which(plan, chunks[0], programs))
+            which = _which(plan, chunks[0], programs)
+            if plan.call.dtype.block:
+                yield from _block_runs(plan, part, which)
+            else:
+                items = sum(plan.elements(chunk)[1] for chunk in chunks)
+                yield from _runs(plan, plan.position, part, 0, items, which)
             continue
         for chunk in chunks:
-            start, items = plan.chunk_starts[chunk], plan.chunk_items[chunk]
+            start, items = plan.elements(chunk)
             which = _which(plan, chunk, programs)
             yield from _runs(plan, plan.position, part, start, items, which)
 
 
 def _share(plan: Plan, programs: dict[Program, int]) -> Iterator[Run]:
     """This chip's share of a tensor that is added up as a whole, in whole cache lines."""
-    call, total = plan.call, sum(plan.chunk_items)
+    call, total = plan.call, math.prod(plan.call.shape)
     line = CACHE_LINE_BYTES // call.dtype.itemsize
     lines = split_sizes(-(-total // line), plan.num_ranks)
     own = plan.index_of[plan.position]
     first, last = sum(lines[:own]) * line, min(sum(lines[: own + 1]) * line, total)
     root = plan.schedule.root if call.operation is Operation.REDUCE else plan.position
     at_root = Plan(call, plan.box, plan.order, root, plan.schedule)
-    for chunk, (start, items) in enumerate(zip(plan.chunk_starts, plan.chunk_items, strict=True)):
+    for chunk in range(plan.schedule.num_chunks):
+        start, items = plan.elements(chunk)
         begin, end = max(first, start), min(last, start + items)
         if begin < end:
             which = _which(at_root, chunk, programs)
@@ -109,3 +116,42 @@ def _runs(
     source, target = plan.source(part), plan.target(part, position)
     for stretch in stretches(source, target, start, items):
         yield Run(which, stretch.rows, *(size * count for count in stretch[1:]))
+
+
+def _block_runs(plan: Plan, part: int, which: int) -> Iterator[Run]:
+    """A part of a block float, which only moves: whole rows, or of each row two planes.
+
+    A stored row is the exponents of its blocks, then their magnitudes.
+    """
+    block = plan.call.dtype.block
+    assert block is not None
+    source, target = plan.source(part), plan.target(part, plan.position)
+    rows_are_whole = all(region.dim < len(region.shape) - 1 for region in (source, target))
+    source, target = _in_blocks(source), _in_blocks(target)
+    for stretch in stretches(source, target, 0, math.prod(source.part_shape)):
+        if rows_are_whole:
+            yield Run(which, stretch.rows, *(block.block_bytes * count for count in stretch[1:]))
+            continue
+        (read, in_exponents), (write, out_exponents) = (
+            (divmod(at, region.shape[-1]), region.shape[-1])
+            for region, at in ((source, stretch.in_offset), (target, stretch.out_offset))
+        )
+        for size, skips in ((1, 0), (block.mantissa_bytes, 1)):
+            yield Run(
+                which,
+                stretch.rows,
+                stretch.items * size,
+                in_exponents * (read[0] * block.block_bytes + skips) + read[1] * size,
+                stretch.in_stride * block.block_bytes,
+                out_exponents * (write[0] * block.block_bytes + skips) + write[1] * size,
+                stretch.out_stride * block.block_bytes,
+            )
+
+
+def _in_blocks(region: Region) -> Region:
+    """A region of numbers as one of blocks."""
+    shape = (*region.shape[:-1], units(region.shape, BLOCK))
+    if region.dim < len(shape) - 1:
+        return replace(region, shape=shape)
+    end = -(-(region.start + region.size) // BLOCK)
+    return Region(shape, region.dim, region.start // BLOCK, end - region.start // BLOCK)

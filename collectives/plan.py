@@ -7,9 +7,10 @@ from functools import cached_property, lru_cache
 from ..fabric.topology import Box
 from .algorithm import Algorithm, algorithms
 from .call import Call
+from .check import check_call
 from .costs import costs_of
-from .cut import Region, Shape, split_sizes, whole
-from .errors import AlgorithmError, ChunkError, CollectiveError
+from .cut import Region, Shape, split_sizes, units, whole
+from .errors import AlgorithmError
 from .group import stand_or_fail
 from .operation import Operation
 from .schedule import Schedule, Sum
@@ -114,31 +115,35 @@ class Plan:
     @property
     def input_bytes(self) -> int:
         """The size of this chip's input."""
-        return math.prod(self.call.shape) * self.call.dtype.itemsize
+        return self.call.dtype.num_bytes(self.call.shape)
 
     @property
     def most_input_bytes(self) -> int:
         """The size of the largest input of a chip of the group."""
         call = self.call
         shape = call.shape if call.sizes is None else _with(call.shape, call.dim, max(call.sizes))
-        return math.prod(shape) * call.dtype.itemsize
+        return call.dtype.num_bytes(shape)
 
     @property
     def output_bytes(self) -> int:
         """The size of this chip's result; 0 when it gets none."""
         if self.ends_with_nothing:
             return 0
-        return math.prod(self.result_shape) * self.call.dtype.itemsize
+        return self.call.dtype.num_bytes(self.result_shape)
 
     @cached_property
     def chunk_items(self) -> tuple[int, ...]:
-        """The items of each chunk."""
+        """The items of each chunk: elements, or the units of 16 that block floats are cut in."""
         pieces = self.schedule.pieces
         return tuple(
             size
             for part in range(self.schedule.num_parts)
-            for size in split_sizes(math.prod(self.part_shape(part)), pieces)
+            for size in split_sizes(self._part_items(part), pieces)
         )
+
+    def _part_items(self, part: int) -> int:
+        shape, unit = self.part_shape(part), self.call.unit
+        return math.prod(shape) if unit == 1 else math.prod(shape[:-1]) * units(shape, unit)
 
     @cached_property
     def chunk_starts(self) -> tuple[int, ...]:
@@ -149,11 +154,32 @@ class Plan:
         )
 
     @cached_property
+    def has_whole_units(self) -> bool:
+        """Is every part a row, or of rows of whole units? Then chunks are stretches of elements."""
+        unit = self.call.unit
+        if unit == 1:
+            return True
+        shapes = {self.part_shape(part) for part in range(self.schedule.num_parts)}
+        return all(
+            not shape or shape[-1] % unit == 0 or math.prod(shape[:-1]) <= 1 for shape in shapes
+        )
+
+    def elements(self, chunk: int) -> tuple[int, int]:
+        """Where a chunk starts in its part, and its size, in elements (see `has_whole_units`)."""
+        start, size, unit = self.chunk_starts[chunk], self.chunk_items[chunk], self.call.unit
+        if unit == 1:
+            return start, size
+        total = math.prod(self.part_shape(chunk // self.schedule.pieces))
+        first = min(start * unit, total)
+        return first, min(size * unit, total - first)
+
+    @cached_property
     def chunk_bytes(self) -> tuple[int, ...]:
         """What each chunk is on a link."""
         if self.call.operation is Operation.BARRIER:
             return (BARRIER_TOKEN_BYTES,) * self.schedule.num_chunks
-        return tuple(items * self.call.wire_itemsize for items in self.chunk_items)
+        unit_bytes = self.call.wire_unit_bytes
+        return tuple(items * unit_bytes for items in self.chunk_items)
 
     @property
     def sums(self) -> dict[int, Sum]:
@@ -227,30 +253,6 @@ def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
         # Of a user's own, the name says little: chips must not mix the steps of two.
         call = replace(call, algorithm=f"{algorithm.name} (steps {schedule.fingerprint})")
     return Plan(call, box, order, order.index(rank), schedule)
-
-
-def check_call(call: Call, rank: int) -> None:
-    """Raise what is wrong with a call, whatever the algorithm."""
-    operation, dims = call.operation, len(call.shape)
-    wanted: tuple[int, ...] = (call.dim,) if operation.cuts or operation.joins else ()
-    if operation is Operation.ALL_TO_ALL:
-        wanted = (call.dim, call.concat_dim)
-    for dim in wanted:
-        if not 0 <= dim < dims:
-            raise ChunkError(operation.label, call.shape, dim)
-    if operation.has_root and call.root not in call.ranks:
-        raise CollectiveError(
-            f"{operation.label}: root {call.root} is not in the group of chip {rank}; "
-            f"legal roots are {', '.join(map(str, call.ranks))}"
-        )
-    if call.sizes is not None:
-        own = call.shape[call.dim]
-        index = call.ranks.index(rank)
-        if len(call.sizes) != len(call.ranks) or call.sizes[index] != own:
-            raise CollectiveError(
-                f"{operation.label}: sizes {list(call.sizes)} must have one size for each of the "
-                f"{len(call.ranks)} chips of the group; chip {rank} has {own} along dim {call.dim}"
-            )
 
 
 @lru_cache(maxsize=MOST_PLANS)

@@ -13,7 +13,7 @@ from ..fabric.flight_recorder import FlightRecorder
 from ..fabric.link import LinkCounters
 from ..fabric.topology import Box
 from .algorithms.direct import direct
-from .call import Call, carried
+from .call import Call
 from .errors import CollectiveError, CollectiveTimeout
 from .faulty import Faulty, Passage
 from .mailbox import Mailbox
@@ -123,7 +123,7 @@ class PointToPoint:
     def _plan(self, src: int, dst: int, shape: tuple[int, ...], dtype: DType) -> Plan:
         """The message as a broadcast from `src` to one other."""
         call = Call(
-            Operation.BROADCAST, *carried(shape, dtype), (min(src, dst), max(src, dst)), root=src,
+            Operation.BROADCAST, shape, dtype, (min(src, dst), max(src, dst)), root=src,
             where=f"from chip {src} to chip {dst}",
         )  # fmt: skip
         return make_plan(self.box, src, call, direct)

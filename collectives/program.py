@@ -3,7 +3,10 @@
 A program is a tuple of codes: m >= 0 pushes the value of member m (of the ascending ranks of the
 group), COMBINE takes right and left from the stack and pushes left OP right, ROUND rounds the top
 to the wire dtype, MEAN divides it by the number of members. bfloat16 and float16 are rounded at
-every combination, as chunks that travel are.
+every combination, as chunks that travel are. Block floats are unpacked to bfloat16, combined as
+that, and packed again, every time.
+
+Where block floats are (Call.unit), arrays are storage of shape [items, 16]: a row is a block.
 """
 
 from collections.abc import Sequence
@@ -13,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip import kernels
-from ..chip.dtype import DType
-from ..chip.tensor import decode, encode
+from ..chip.dtype import BLOCK, DType
+from ..chip.formats.codec import decode, encode, pack, unpack
 from .call import Call
 from .operation import Operation
 from .plan import Plan
@@ -22,6 +25,7 @@ from .reduce_op import ReduceOp
 from .schedule import Sum, same_sum
 
 COMBINE, ROUND, MEAN = -1, -2, -3
+LEAST_NORMAL = np.finfo(np.float32).tiny
 Program: TypeAlias = tuple[int, ...]
 Words: TypeAlias = NDArray[Any]
 
@@ -97,6 +101,9 @@ def evaluate(program: Program, values: Sequence[Words], call: Call) -> Words:
 
 def combine(left: Words, right: Words, op: ReduceOp, dtype: DType) -> Words:
     """left OP right, elementwise, rounded to the dtype."""
+    if dtype.block:
+        a, b = _unpacked(left, dtype), _unpacked(right, dtype)
+        return pack(combine(a, b, op, DType.BFLOAT16), dtype)
     if op in (ReduceOp.SUM, ReduceOp.MEAN) and dtype is not DType.FLOAT16:
         return kernels.fold([left, right])
     a, b = _wide(left, dtype), _wide(right, dtype)
@@ -107,11 +114,15 @@ def combine(left: Words, right: Words, op: ReduceOp, dtype: DType) -> Words:
             wide = np.where((a > b) | (a != a), a, b)
         else:
             wide = a * b if op is ReduceOp.PROD else a + b
+    if dtype is DType.FLOAT32 and op in (ReduceOp.MIN, ReduceOp.MAX):
+        return wide  # they pass a NaN on as it is
     return _narrow(wide, dtype)
 
 
 def mean(total: Words, num_ranks: int, dtype: DType) -> Words:
     """A sum divided by the number of chips, computed in float32."""
+    if dtype.block:
+        return pack(mean(_unpacked(total, dtype), num_ranks, DType.BFLOAT16), dtype)
     with np.errstate(all="ignore"):
         return _narrow(_wide(total, dtype) / np.float32(num_ranks), dtype)
 
@@ -121,7 +132,8 @@ def to_wire(words: Words, call: Call) -> Words:
     if not call.rounds_on_wire:
         return words
     assert call.wire is not None
-    return encode(decode(words, call.dtype), call.wire)
+    values = decode(words, call.dtype)
+    return encode(_one_nan(values) if call.wire.block else values, call.wire)
 
 
 def from_wire(words: Words, call: Call) -> Words:
@@ -129,12 +141,29 @@ def from_wire(words: Words, call: Call) -> Words:
     if not call.rounds_on_wire:
         return words
     assert call.wire is not None
-    return encode(decode(words, call.wire), call.dtype)
+    values = decode(words, call.wire)
+    return encode(_settled(values) if call.wire.block else values, call.dtype)
 
 
 def round_to_wire(words: Words, call: Call) -> Words:
     """What is left of words that travelled."""
     return from_wire(to_wire(words, call), call)
+
+
+def _settled(values: Words) -> Words:
+    """What unpacks from block floats, such that packing it again changes nothing.
+
+    Numbers too small for normal ones are zero, as they would be then; there is one NaN.
+    """
+    return _one_nan(np.where(np.abs(values) < LEAST_NORMAL, np.float32(0), values))
+
+
+def _one_nan(values: Words) -> Words:
+    return np.where(values != values, np.float32(np.nan), values)
+
+
+def _unpacked(words: Words, dtype: DType) -> Words:
+    return unpack(words, dtype, (len(words), BLOCK))
 
 
 def _wide(words: Words, dtype: DType) -> Words:
@@ -146,5 +175,5 @@ def _narrow(values: Words, dtype: DType) -> Words:
     if not dtype.is_float:
         return values
     if dtype is DType.FLOAT32:
-        values = np.where(values != values, np.float32(np.nan), values)
+        values = _one_nan(values)
     return encode(values, dtype)

@@ -10,7 +10,9 @@ from .errors import CollectiveError
 REDUCIBLE: Final = (
     DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, DType.INT32, DType.UINT32, DType.INT8, DType.UINT8
 )  # fmt: skip
-"""The formats that collectives add up; the others they only move."""
+"""The formats of single numbers that collectives add up."""
+REDUCIBLE_BLOCKS: Final = (DType.BFP8_B, DType.BFP4_B)
+"""The block floats that they add up, as bfloat16, packed again each time. Others only move."""
 
 
 class ReduceOp(Enum):
@@ -47,8 +49,8 @@ class ReduceOp(Enum):
                 f"op 'mean' of {dtype.label}: a mean needs a float format; "
                 "use op='sum', or typecast to float32 first"
             )
-        if dtype not in REDUCIBLE:
-            formats = ", ".join(kind.label for kind in REDUCIBLE)
+        if dtype not in (*REDUCIBLE, *REDUCIBLE_BLOCKS):
+            formats = ", ".join(kind.label for kind in (*REDUCIBLE, *REDUCIBLE_BLOCKS))
             raise CollectiveError(
                 f"op {found.value!r} of {dtype.label}: collectives add up {formats}; typecast first"
             )

@@ -7,17 +7,22 @@ from ..chip.record import OpFacts, OpRecord
 from ..chip.tensor import TensorSpec, tensor_spec
 from ..fabric.topology import Box
 from .algorithm import Algorithm
-from .call import Call, Rounding, carried
+from .call import Call, Rounding
 from .choose import plan_of
 from .errors import CollectiveError
 from .group import Group
 from .operation import Operation
 from .plan import Plan
-from .reduce_op import ReduceOp
+from .reduce_op import REDUCIBLE_BLOCKS, ReduceOp
 from .site import Site, line_of
 
-WIRES = (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16)
+WIRES = (DType.FLOAT32, DType.BFLOAT16, DType.FLOAT16, *REDUCIBLE_BLOCKS)
 """The formats that values may be rounded to on the way, and be in before."""
+NEAREST_WIRES = {
+    DType.TF32: DType.FLOAT32, DType.FP8_E4M3: DType.BFP8_B, DType.BFP8_A: DType.BFP8_B,
+    DType.BFP4_A: DType.BFP4_B, DType.BFP2_B: DType.BFP4_B, DType.BFP2_A: DType.BFP4_B,
+}  # fmt: skip
+"""For formats that are none, the one of most alike numbers."""
 Axis = int | tuple[int, ...] | None
 
 
@@ -135,13 +140,11 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
     dims = len(spec.shape)
     dim = _normal(request.dim, dims)
     concat_dim = dim if request.concat_dim is None else _normal(request.concat_dim, dims)
-    _check_blocks(request, dim, concat_dim)
-    shape, dtype = carried(spec.shape, spec.dtype)
     op = ReduceOp.parse(request.op, spec.dtype) if operation.reduces else ReduceOp.SUM
     call = Call(
         operation,
-        shape,
-        dtype,
+        spec.shape,
+        spec.dtype,
         group.ranks,
         group.where,
         dim if operation.cuts or operation.joins else 0,
@@ -149,31 +152,15 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
         request.root if operation.has_root else 0,
         op,
         request.sizes,
-        _wire(request, spec.dtype),
+        None if request.wire_dtype is None else wire_of(request.wire_dtype, spec.dtype),
         _rounding(request.rounding),
     )
     plan = plan_of(box, rank, call, request.algorithm)
     result = None
     if not plan.ends_with_nothing:
         ends = plan.result_shape
-        if spec.dtype.block and spec.shape:
-            ends = (*ends[:-1], spec.shape[-1])
-        elif spec.dtype.block:
-            ends = ()
         result = tensor_spec(ends, spec.dtype, spec.layout, spec.memory_for(ends))
     return Prepared(plan, seat, spec, result, line_of(request.site), request.algorithm)
-
-
-def _check_blocks(request: Request, dim: int, concat_dim: int) -> None:
-    """Raise if a block float would be cut or joined where numbers share an exponent."""
-    operation, spec = request.operation, request.spec
-    dims = [dim] if operation.cuts or operation.joins else []
-    dims += [concat_dim] if operation is Operation.ALL_TO_ALL else []
-    if spec.dtype.block and dims and (not spec.shape or len(spec.shape) - 1 in dims):
-        raise CollectiveError(
-            f"{operation.label} of {spec.dtype.label} along the last dim, where numbers share "
-            "exponents: use another dim, or typecast first"
-        )
 
 
 def _normal(dim: int, dims: int) -> int:
@@ -181,18 +168,27 @@ def _normal(dim: int, dims: int) -> int:
     return dim + dims if -dims <= dim < 0 else dim
 
 
-def _wire(request: Request, dtype: DType) -> DType | None:
-    if request.wire_dtype is None:
-        return None
-    wire = DType.parse(request.wire_dtype)
+def wire_of(name: str | DType, dtype: DType) -> DType | None:
+    """The wire dtype of that name for tensors of a format; None when it is just that.
+
+    Raises:
+        CollectiveError: there is none of that name for these; names the nearest.
+    """
+    wire = DType.parse(name)
     if wire is dtype:
         return None
-    if wire not in WIRES or dtype not in WIRES:
-        raise CollectiveError(
-            f"wire_dtype {wire.label} for a {dtype.label} tensor: both must be float formats "
-            "that are added up (float32, bfloat16, float16)"
-        )
-    return wire
+    if wire in WIRES and dtype in WIRES:
+        return wire
+    if dtype not in WIRES:
+        near = NEAREST_WIRES.get(dtype)
+        hint = f"typecast to {near.label} first" if near else "leave wire_dtype out"
+    else:
+        near = NEAREST_WIRES.get(wire)
+        hint = f"the nearest is {near.label}" if near else f"the nearest is {dtype.label}"
+    raise CollectiveError(
+        f"wire_dtype {wire.label} for a {dtype.label} tensor: both must be float formats that are "
+        f"added up ({', '.join(kind.label for kind in WIRES)}); {hint}"
+    )
 
 
 def _rounding(name: str | Rounding) -> Rounding:

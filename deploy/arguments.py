@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ..chip.cost import MODEL_STACK, stacks
 from ..chip.dtype import DType
 from ..chip.errors import DTypeError, did_you_mean, nearest_name
-from ..collectives.reduce_op import REDUCIBLE
+from ..collectives.reduce_op import REDUCIBLE, REDUCIBLE_BLOCKS
 from ..fabric.errors import UnknownBox
 from ..fabric.topology import Box, load_box
 from ..mesh.errors import PlacementError
@@ -42,14 +42,19 @@ def box(text: str) -> Box:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def dtype(text: str) -> DType:
-    """A number format that collectives add up."""
+def any_dtype(text: str) -> DType:
+    """A number format."""
     try:
-        found = DType.parse(text)
+        return DType.parse(text)
     except DTypeError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    if found not in REDUCIBLE:
-        known = ", ".join(kind.label for kind in REDUCIBLE)
+
+
+def dtype(text: str) -> DType:
+    """A number format that collectives add up."""
+    found = any_dtype(text)
+    if found not in (*REDUCIBLE, *REDUCIBLE_BLOCKS):
+        known = ", ".join(kind.label for kind in (*REDUCIBLE, *REDUCIBLE_BLOCKS))
         raise argparse.ArgumentTypeError(f"dtype {found.label}: measured are {known}")
     return found
 

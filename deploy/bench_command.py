@@ -17,6 +17,7 @@ from ..collectives.bench import COLLECTIVES, REDUCTIONS, Row, sizes
 from ..collectives.choose import AUTO
 from ..collectives.errors import CollectiveError
 from ..collectives.reduce_op import ReduceOp
+from ..collectives.request import wire_of
 from ..mesh.device import TRANSPORTS, open_mesh
 from . import arguments
 from .bench_run import Trial, group_size, measure
@@ -48,6 +49,7 @@ EPILOG = """\
 examples:
   meshtwin bench all_reduce
   meshtwin bench all_gather --box galaxy --axis row --min 64K --max 1M --dtype bfloat16
+  meshtwin bench all_reduce --dtype bfloat16 --wire-dtype bfp8_b
   meshtwin bench broadcast --root 3 --min 1M --max 1M --csv > broadcast.csv
 """
 
@@ -92,7 +94,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     call.add_argument("--dtype", type=arguments.dtype, default="float32", help="(%(default)s)")
     call.add_argument(
-        "--wire-dtype", type=arguments.dtype, help="in which values travel (that of the tensor)"
+        "--wire-dtype",
+        type=arguments.any_dtype,
+        help="in which values travel, such as bfp8_b (that of the tensor)",
     )
     call.add_argument(
         "--algorithm", metavar="NAME", help="see `meshtwin explain` (the quickest on the box)"
@@ -179,10 +183,10 @@ def prepare(args: argparse.Namespace) -> tuple[Trial, list[int]]:
             options["algorithm"] = find(args.algorithm, collective.operation).name
         if args.op is not None:
             options["op"] = ReduceOp.parse(args.op, args.dtype).value
+        if args.wire_dtype is not None and wire_of(args.wire_dtype, args.dtype) is not None:
+            options["wire_dtype"] = args.wire_dtype.label
     except CollectiveError as error:
         args.misuse(str(error))
-    if args.wire_dtype is not None:
-        options["wire_dtype"] = args.wire_dtype.label
     trial = Trial(
         collective=args.collective,
         dtype=args.dtype,

@@ -10,7 +10,14 @@ import numpy as np
 
 from ..chip.dtype import DType
 from ..chip.tensor import Layout, Tensor
-from ..collectives.bench import COLLECTIVES, Inputs, Row, default_iterations, whole_count
+from ..collectives.bench import (
+    COLLECTIVES,
+    Inputs,
+    Row,
+    default_iterations,
+    shape_of,
+    whole_count,
+)
 from ..collectives.group import group_of
 from ..fabric.topology import Box
 from ..mesh.device import MeshDevice
@@ -68,10 +75,10 @@ def measure(mesh: MeshDevice, trial: Trial, sizes: Sequence[int]) -> Iterator[Ro
     """
     num_ranks = group_size(mesh.box, trial.axis)
     for count in dict.fromkeys(whole_count(size, num_ranks, trial.dtype) for size in sizes):
-        size = count * trial.dtype.itemsize
+        size = trial.dtype.num_bytes(shape_of(count, trial.dtype))
         iterations = trial.iterations or default_iterations(size, mesh.num_chips)
         told = replace(trial, iterations=iterations)
-        yield _row(told, size, num_ranks, mesh.run(on_chip, told, count))
+        yield _row(told, size, count, num_ranks, mesh.run(on_chip, told, count))
 
 
 def on_chip(chip: MeshChip, trial: Trial, count: int) -> Taken:
@@ -79,9 +86,12 @@ def on_chip(chip: MeshChip, trial: Trial, count: int) -> Taken:
     collective = COLLECTIVES[trial.collective]
     ranks = group_of(chip.box, chip.rank, trial.axis).ranks
     position, num_ranks = ranks.index(chip.rank), len(ranks)
-    inputs = Inputs(num_ranks, trial.dtype, trial.redop)
+    wire = trial.options.get("wire_dtype")
+    inputs = Inputs(num_ranks, trial.dtype, trial.redop, DType.parse(wire) if wire else None)
     put_in = count // num_ranks if collective.puts_in_part else count
-    x = chip.tensor(inputs.of(position, 0, put_in), trial.dtype, Layout.ROW_MAJOR, "bench", False)
+    values = inputs.of(position, 0, put_in).reshape(shape_of(put_in, trial.dtype))
+    layout = Layout.TILE if trial.dtype.block else Layout.ROW_MAJOR
+    x = chip.tensor(values, trial.dtype, layout, "bench", False)
     arguments: dict[str, object] = {"axis": trial.axis, **trial.options}
     if collective.has_dim:
         arguments["dim"] = 0
@@ -112,16 +122,15 @@ def num_different(result: Tensor | None, expected: np.ndarray | None) -> int:
     """Elements that are not equal; NaN is equal to nothing. Nothing expected, nothing wrong."""
     if expected is None:
         return 0
-    if result is None or result.shape != expected.shape:
+    if result is None or result.shape != shape_of(expected.size, result.dtype):
         return expected.size
-    return int(np.count_nonzero(result.to_numpy() != expected))
+    return int(np.count_nonzero(result.to_numpy().reshape(-1) != expected))
 
 
-def _row(trial: Trial, size: int, num_ranks: int, taken: Sequence[Taken]) -> Row:
+def _row(trial: Trial, size: int, count: int, num_ranks: int, taken: Sequence[Taken]) -> Row:
     """One row: the slowest chip of every repetition, all chips' wrong elements."""
     slowest_s = [max(times) for times in zip(*(chip.wall_s for chip in taken), strict=True)]
     collective = COLLECTIVES[trial.collective]
-    count = size // trial.dtype.itemsize
     assert trial.iterations is not None
     return Row(
         collective=trial.collective,

@@ -9,11 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ..collectives.algorithm import Algorithm, register
-from ..collectives.bench import COLLECTIVES
+from ..collectives.bench import COLLECTIVES, shape_of, whole_count
 from ..collectives.call import Call
+from ..collectives.errors import CollectiveError
 from ..collectives.explain import Explanation, drawing, explain, reason
 from ..collectives.group import group_of
 from ..collectives.operation import Operation
+from ..collectives.request import wire_of
 from . import arguments
 
 DESCRIPTION = """\
@@ -32,6 +34,7 @@ EPILOG = """\
 examples:
   meshtwin explain all_reduce --box galaxy --bytes 1M
   meshtwin explain all_gather --box galaxy --axis col --bytes 64K --draw ring
+  meshtwin explain all_reduce --box galaxy --axis col --wire-dtype bfp8_b
   meshtwin explain broadcast --load my_algorithms.py
 """
 COLUMNS = (
@@ -64,6 +67,10 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         help="of the whole tensor, as in `meshtwin bench` (%(default)s)",
     )  # fmt: skip
     command.add_argument("--dtype", type=arguments.dtype, default="bfloat16", help="(%(default)s)")
+    command.add_argument(
+        "--wire-dtype", type=arguments.any_dtype,
+        help="in which values travel, such as bfp8_b (that of the tensor)",
+    )  # fmt: skip
     command.add_argument(
         "--axis", type=arguments.axis, help="row or col: the first group along it (all chips)"
     )
@@ -113,7 +120,7 @@ def load(path: str) -> None:
 
 
 def call_of(args: argparse.Namespace) -> Call:
-    """The call that the arguments describe: a tensor of one dim."""
+    """The call that the arguments describe: a tensor of one dim (block floats: rows of 16)."""
     operation = Operation(args.collective)
     group = group_of(args.box, 0, args.axis)
     if args.root >= len(group.ranks):
@@ -121,12 +128,19 @@ def call_of(args: argparse.Namespace) -> Call:
             f"--root {args.root} is not in a group of {len(group.ranks)} chips; "
             f"the nearest is {len(group.ranks) - 1}"
         )
-    count = max(1, args.bytes // args.dtype.itemsize)
+    wire = None
+    try:
+        if args.wire_dtype is not None:
+            wire = wire_of(args.wire_dtype, args.dtype)
+    except CollectiveError as error:
+        args.misuse(str(error))
+    size = args.bytes
     if operation.joins and operation is not Operation.ALL_TO_ALL:
-        count = max(1, count // len(group.ranks))
+        size //= len(group.ranks)
     return Call(
-        operation, (count,), args.dtype, group.ranks, group.where, root=group.ranks[args.root]
-    )
+        operation, shape_of(whole_count(size, 1, args.dtype), args.dtype), args.dtype, group.ranks,
+        group.where, root=group.ranks[args.root], wire=wire,
+    )  # fmt: skip
 
 
 def values(choice: Explanation, args: argparse.Namespace) -> dict[str, Any]:

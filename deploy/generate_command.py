@@ -18,7 +18,7 @@ from ..models.precision import Precision
 from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
 from . import arguments
-from .generate_summary import show, summarise
+from .generate_summary import Answer, show, summarise
 from .pull import pull
 from .reports import add_report_options, wants_reports, write_reports
 
@@ -29,6 +29,7 @@ examples:
   meshtwin generate "Why is the sky blue?" --chat --temperature 0.7 --top-p 0.9 --seed 1
   meshtwin generate "Hello" --model ./my-llama-folder --box galaxy --json
   meshtwin generate "Hello" --max-tokens 4 --trace run.perfetto-trace --perf-csv ops.csv
+  meshtwin generate "The sea is" "Two and two make" "Once" --max-tokens 20
 """
 
 
@@ -46,7 +47,10 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "prompt", nargs="?", default=DEFAULT_PROMPT, help="text to go on from (%(default)r)"
+        "prompt",
+        nargs="*",
+        default=[DEFAULT_PROMPT],
+        help=f"text to go on from ({DEFAULT_PROMPT!r}); several are decoded as one batch",
     )
     command.add_argument(
         "--model",
@@ -89,7 +93,8 @@ class Request:
     """What to generate, checked before any chip is started."""
 
     folder: Path
-    prompt_ids: list[int]
+    prompts: list[str]
+    prompt_ids: list[list[int]]  # of each prompt
     max_tokens: int
     sampling: Sampling
     precision: Precision
@@ -105,8 +110,8 @@ def run(args: argparse.Namespace) -> int:
     with open_mesh(box, address=args.address, transport=args.transport, stack=args.stack) as mesh:
         _say(f"loading {request.folder}", quiet)
         generator = Generator(mesh, request.folder, request.precision)
-        text = stream(generator, request, None if quiet else sys.stdout.write)
-        result = summarise(args.model, generator, mesh.reports(), text)
+        users = answer(generator, request, None if quiet else sys.stdout.write)
+        result = summarise(args.model, generator, mesh.reports(), users)
         reports = write_reports(args, mesh.records()) if wants_reports(args) else []
     if quiet:
         print(json.dumps(result, indent=2))
@@ -128,23 +133,43 @@ def prepare(args: argparse.Namespace) -> Request:
     """
     folder = pull(args.model, args.precision.checkpoint_dtype)
     config, tokenizer = read_config(folder), Tokenizer(folder)
-    if args.chat:
-        prompt_ids = tokenizer.chat([{"role": "user", "content": args.prompt}])
-    else:
-        prompt_ids = tokenizer.encode(args.prompt)
-    if not prompt_ids:
-        raise TokenError("the prompt is empty: give at least one token")
-    if len(prompt_ids) + args.max_tokens > config.max_position_embeddings:
-        raise ContextOverflow(len(prompt_ids), args.max_tokens, config.max_position_embeddings)
+    prompt_ids = []
+    for prompt in args.prompt:
+        if args.chat:
+            prompt_ids.append(tokenizer.chat([{"role": "user", "content": prompt}]))
+        else:
+            prompt_ids.append(tokenizer.encode(prompt))
+    for ids in prompt_ids:
+        if not ids:
+            raise TokenError("the prompt is empty: give at least one token")
+        if len(ids) + args.max_tokens > config.max_position_embeddings:
+            raise ContextOverflow(len(ids), args.max_tokens, config.max_position_embeddings)
     sampling, precision = _sampling(args), args.precision
-    return Request(folder, prompt_ids, args.max_tokens, sampling, precision, tokenizer)
+    return Request(folder, args.prompt, prompt_ids, args.max_tokens, sampling, precision, tokenizer)
+
+
+def answer(generator: Generator, request: Request, write: Any | None) -> list[Answer]:
+    """Each prompt's text and what it took; a lone one is written as it comes, others at the end."""
+    if len(request.prompts) == 1:
+        text = stream(generator, request, write)
+        return [Answer(text, generator.statistics)]
+    answers = []
+    batch = generator.generate_batch(request.prompt_ids, request.max_tokens, request.sampling)
+    for prompt, user in zip(request.prompts, batch, strict=True):
+        decoder = request.tokenizer.stream()
+        text = "".join(map(decoder.push, user.token_ids)) + decoder.finish()
+        if write is not None:
+            write(f"> {prompt}\n{text}\n")
+        answers.append(Answer(text, user))
+    return answers
 
 
 def stream(generator: Generator, request: Request, write: Any | None) -> str:
-    """Generate and hand out the text as it comes; the whole of it."""
+    """Generate for the one prompt and hand out the text as it comes; the whole of it."""
     decoder = request.tokenizer.stream()
     pieces = []
-    for token in generator.generate(request.prompt_ids, request.max_tokens, request.sampling):
+    (prompt_ids,) = request.prompt_ids
+    for token in generator.generate(prompt_ids, request.max_tokens, request.sampling):
         pieces.append(decoder.push(token))
         if write is not None:
             write(pieces[-1])

@@ -1,40 +1,45 @@
 """What a generation took: tokens, rates in wall and simulated time, bytes on links, DRAM."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
 
 from ..mesh.messages import ChipReport
+from ..models.generation_statistics import GenerationStatistics
 from ..models.generator import Generator
 
 MAX_LINES = 8
 """Chips and links shown one by one; of more, the totals (--json has all)."""
 
 
+class Answer(NamedTuple):
+    """What one prompt was answered, and what that took."""
+
+    text: str
+    statistics: GenerationStatistics
+
+
 def summarise(
-    model: str, generator: Generator, reports: list[ChipReport], text: str
+    model: str, generator: Generator, reports: list[ChipReport], answers: Sequence[Answer]
 ) -> dict[str, Any]:
-    """Everything that is shown, as plain values; times in seconds, sizes in bytes."""
-    statistics, mesh = generator.statistics, generator.mesh
+    """Everything that is shown, as plain values; times in seconds, sizes in bytes.
+
+    Of several prompts, what is each one's own is under "users", by prompt.
+    """
+    mesh = generator.mesh
     links: dict[tuple[int, int], int] = {}
     for report in reports:
         for link, num_bytes in report.link_bytes.items():
             links[link] = links.get(link, 0) + num_bytes
+    users = [_user(answer) for answer in answers]
     return {
-        "text": text,
-        "token_ids": statistics.token_ids,
-        "stopped_by": statistics.stopped_by,
+        **(users[0] if len(users) == 1 else {"users": users}),
         "model": model,
         "box": mesh.box.name,
         "dtype": generator.precision.name,
         "num_chips": mesh.num_chips,
-        "num_prompt_tokens": statistics.num_prompt_tokens,
-        "num_new_tokens": statistics.num_new_tokens,
-        "wall_ttft_s": statistics.wall_ttft_s,
-        "wall_decode_tokens_per_s": statistics.wall_tokens_per_s,
-        "sim_ttft_s": statistics.sim_ttft_s,
-        "sim_decode_tokens_per_s_per_user": statistics.sim_tokens_per_s_per_user,
         "links": [
             {"src": src, "dst": dst, "bytes": num_bytes}
             for (src, dst), num_bytes in sorted(links.items())
@@ -54,19 +59,37 @@ def summarise(
     }
 
 
+def _user(answer: Answer) -> dict[str, Any]:
+    text, statistics = answer
+    return {
+        "text": text,
+        "token_ids": statistics.token_ids,
+        "stopped_by": statistics.stopped_by,
+        "num_prompt_tokens": statistics.num_prompt_tokens,
+        "num_new_tokens": statistics.num_new_tokens,
+        "wall_ttft_s": statistics.wall_ttft_s,
+        "wall_decode_tokens_per_s": statistics.wall_tokens_per_s,
+        "sim_ttft_s": statistics.sim_ttft_s,
+        "sim_decode_tokens_per_s_per_user": statistics.sim_tokens_per_s_per_user,
+    }
+
+
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the table of a summary."""
     title = f"{result['model']} ({result['dtype']}) on {result['box']}, {result['num_chips']} chips"
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column("what")
     table.add_column("value", justify="right")
-    prompt, new = result["num_prompt_tokens"], result["num_new_tokens"]
-    table.add_row("tokens", f"{prompt} prompt + {new} new ({result['stopped_by']})")
-    table.add_row(
-        "wall decode, this machine", _rate(result["wall_decode_tokens_per_s"], "tokens/s")
-    )
-    table.add_row("sim TTFT, emulated chips", f"{result['sim_ttft_s'] * 1e3:.3f} ms")
-    sim_rate = result["sim_decode_tokens_per_s_per_user"]
+    users = result.get("users", [result])
+    prompt, new = (sum(user[f"num_{kind}_tokens"] for user in users) for kind in ("prompt", "new"))
+    longest = max(users, key=lambda user: int(user["num_new_tokens"]))  # it took part in all steps
+    what = longest["stopped_by"] if len(users) == 1 else f"{len(users)} users"
+    table.add_row("tokens", f"{prompt} prompt + {new} new ({what})")
+    unit = "tokens/s" if len(users) == 1 else "tokens/s/user"
+    table.add_row("wall decode, this machine", _rate(longest["wall_decode_tokens_per_s"], unit))
+    ttft = " to ".join(f"{user['sim_ttft_s'] * 1e3:.3f}" for user in users[:: len(users) - 1 or 1])
+    table.add_row("sim TTFT, emulated chips", f"{ttft} ms")
+    sim_rate = longest["sim_decode_tokens_per_s_per_user"]
     table.add_row("sim decode, emulated chips", _rate(sim_rate, "tokens/s/user"))
     table.add_section()
     for name, value in _links(result["links"]) + _chips(result["chips"]):

@@ -43,12 +43,10 @@ _STAMP = struct.Struct("=Q")
 
 
 class CallState(Enum):
-    """How far a call came."""
+    """How far a call came. It is over once there is a later one: nothing is written at its end."""
 
     ENTERED = 1
     WAITING = 2
-    DONE = 3
-    FAILED = 4
 
 
 def read_record(buffer: memoryview, at: int, layout: struct.Struct) -> tuple[Any, ...] | None:

@@ -6,8 +6,7 @@ a call are written once, into a table, and calls name them by number.
 
     recorder.enter("all_reduce(shape (4, 8), float32) at train.py:12", number=3, sim_start_ps=0)
     recorder.wait((1, 2))     # only when it really waits
-    recorder.resume()         # only to go on with something else before done
-    recorder.done()
+    recorder.resume()         # what it waited for has come
 """
 
 from collections.abc import Callable
@@ -40,7 +39,6 @@ MOST_MASKS = 1024  # sets of awaited chips remembered as bits
 _NOBODY = mask_of(())
 _RUNNING, _WAITING = Activity.RUNNING.value, Activity.WAITING.value
 _ENTERED, _WAITS = CallState.ENTERED.value, CallState.WAITING.value
-_DONE, _FAILED = CallState.DONE.value, CallState.FAILED.value
 
 
 class FlightRecorder:
@@ -65,7 +63,6 @@ class FlightRecorder:
         self._at = ENTRIES_AT
         self._call = (-1, 0, 0, 0)  # its number, simulated start, entry time, text id
         self._awaited: tuple[bool, bytes] = (False, _NOBODY)
-        self._waits = False
         self._sent: dict[int, int] = {}
         self._taken: dict[int, int] = {}
         self._sent_at: dict[int, int] = {}
@@ -113,7 +110,6 @@ class FlightRecorder:
 
     def set_activity(self, activity: Activity) -> None:
         """Note that the chip has started its program, ended it, was stalled, and so on."""
-        self._waits = False
         self._note_status(activity.value, False, _NOBODY)
 
     def enter(self, text: str, number: int = -1, sim_start_ps: int = 0) -> None:
@@ -144,27 +140,12 @@ class FlightRecorder:
                 self._masks.clear()
             mask = self._masks[awaited] = mask_of(awaited)
         self._awaited = (any_of, mask)
-        self._waits = True
         self._note_call(_WAITS, self._clock_ns())
         self._note_status(_WAITING, any_of, mask)
 
     def resume(self) -> None:
         """What was awaited has come, and the call goes on."""
-        self._waits = False
         self._note_status(_RUNNING, False, _NOBODY)
-
-    def done(self) -> None:
-        """The call is over."""
-        self._leave(_DONE)
-
-    def failed(self) -> None:
-        """The call ends in an error."""
-        self._leave(_FAILED)
-
-    def _leave(self, state: int) -> None:
-        if self._waits:
-            self.resume()
-        self._note_call(state, self._clock_ns())
 
     def _note_call(self, state: int, clock_ns: int) -> None:
         self._stamp = stamp = self._stamp + 1

@@ -66,13 +66,15 @@ class MeshChip(Chip):
 
         Args:
             x: any shape and dtype, the same on every chip of the group. bfloat16 and float16 are
-                rounded at every addition, as they travel in that format; integers wrap around.
+                rounded at every addition, and bfp8_b and bfp4_b packed again, as they travel in
+                that format; integers wrap around.
             axis: None for all chips; 0 or "row", 1 or "col" for the chips along that mesh axis; a
                 list of ranks for those chips.
             op: "sum", "min", "max", "prod" or "mean".
             algorithm: a name (`meshtwin explain all_reduce` lists them), an Algorithm of your own,
                 or "auto", the quickest in simulated time.
-            wire_dtype: the float format in which values travel; None is that of `x`.
+            wire_dtype: the float format in which values travel, such as "bfp8_b"; None is that of
+                `x`.
             rounding: "hop" rounds to the wire dtype whatever is sent, each time; "none" takes only
                 the time and bytes of the wire dtype, not its rounding.
         Raises:

@@ -11,7 +11,7 @@ from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
-from .compute import model_compute
+from .compute import attention_compute, model_compute
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import UnsupportedModel
@@ -51,7 +51,7 @@ def load_decoder(
 class DecoderBuilder:
     """Builds the layers of one chip.
 
-    `compute` is what the products of the layers are computed with; None: see `model_compute`.
+    `compute` is what the linear layers and attention are computed with; None: see compute.py.
     """
 
     def __init__(
@@ -166,6 +166,7 @@ class DecoderBuilder:
             window=config.window_of(layer),
             sinks=sinks,
             compute=self._compute(weights),
+            mix_compute=self.compute or attention_compute(self.dtype),
         )
 
     def _head_norm(self, name: str, heads: Heads) -> RmsNorm | SplitRmsNorm | None:

@@ -1,6 +1,9 @@
-"""A Llama decoder on one chip of a mesh: its layers, its cache, and a forward pass.
+"""A Llama decoder on one chip of a mesh: its layers, its cache, prefill and decode.
 
-Legend: B batch, S sequence, D model, V vocabulary, H head dim, L room of the cache in tokens.
+Prefill takes the tokens of one user, who are the rows of tiles: x [1, S, D]. Decode takes a token
+of every user, and there the users are the rows: x [1, 1, B, D].
+
+Legend: B users, S positions, D model, V vocabulary, H head dim, L room of the cache in tokens.
 """
 
 from __future__ import annotations
@@ -11,21 +14,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..chip.dtype import DType
+from ..chip.errors import InvalidArgument
 from ..chip.tensor import Tensor
 from ..mesh.program import MeshChip
 from .config import DecoderConfig
 from .kv_cache import KvCache
-from .layers.attention import Rotary
 from .layers.block import Block
 from .layers.embedding import VocabularyEmbedding, VocabularyHead
 from .layers.norm import Norm
+from .layers.rotary import Rotary
 from .precision import Precision
 from .rotary import rotary_tables
+from .step import Decode, Prefill, Step
 
 
 @dataclass(slots=True)
 class Decoder:
-    """The chip's part of a model, and the cache of the sequence under way."""
+    """The chip's part of a model, and the cache of the sequences under way."""
 
     config: DecoderConfig
     precision: Precision
@@ -39,7 +44,9 @@ class Decoder:
     cache: KvCache | None = None
 
     def start(self, chip: MeshChip, batch: int, max_length: int) -> None:
-        """Begin a new sequence with room for `max_length` tokens; the old cache is freed first.
+        """Begin new sequences of `batch` users, each with room for `max_length` tokens.
+
+        The old cache is freed first.
 
         Raises:
             OutOfMemory: the cache does not fit the chip's DRAM; the next `start` may.
@@ -52,39 +59,88 @@ class Decoder:
             self.local_rotary = self._rotary(chip, max_length, is_local=True)
 
     def forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool = False) -> Tensor:
-        """Append tokens to the sequence; the logits of the chip's part of the vocabulary.
+        """`prefill` of user 0 with ids [1, S], S > 1; `decode` with ids [B, 1]."""
+        if ids_BS.shape[1] == 1:
+            return self.decode(chip, ids_BS[:, 0])
+        return self.prefill(chip, ids_BS[0], every=every)
+
+    def prefill(
+        self, chip: MeshChip, ids_S: NDArray[np.int32], user: int = 0, every: bool = False
+    ) -> Tensor:
+        """Append tokens to one user's sequence; the logits of the chip's part of the vocabulary.
 
         In simulated time a decode step is a trace that the chip replays; the ops of a prefill are
         dispatched one by one.
 
         Args:
-            ids_BS: token ids [B, S]; S > 1 is prefill, S = 1 decode.
             every: logits of all S positions, not of the last one only.
         Returns:
-            [B, S or 1, the chip's part of V].
+            [1, S or 1, the chip's part of V].
+        Raises:
+            InvalidArgument: there is no such user, or no such room; or one of many users has tokens
+                already (a prompt goes in whole).
         """
-        if ids_BS.shape[1] == 1:
-            return self._forward(chip, ids_BS, every)
+        cache = self._cache
+        if not 0 <= user < cache.num_users:
+            raise InvalidArgument(f"user (={user}) must be within 0 .. {cache.num_users - 1}")
+        start, length = cache.lengths[user], len(ids_S)
+        if start and cache.num_users > 1:
+            raise InvalidArgument(
+                f"user {user} of {cache.num_users} has {start} tokens (expected none: in a batch, "
+                "a prompt goes in whole)"
+            )
         with chip.untraced():
-            return self._forward(chip, ids_BS, every)
+            x_1SD = self._layers(chip, ids_S[None], Prefill(start, user))
+            cache.lengths[user] += length
+            if length > 1 and not every:
+                x_1SD = chip.slice(x_1SD, (0, length - 1, 0), (1, length, x_1SD.shape[2]))
+            return self._logits(chip, x_1SD)
 
-    def _forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool) -> Tensor:
-        assert self.cache is not None and self.rotary is not None, "start comes before forward"
-        begin, length = self.cache.length, ids_BS.shape[1]
-        rotary = self.rotary.rows(chip, begin, length)
-        local = rotary if self.local_rotary is None else self.local_rotary.rows(chip, begin, length)
+    def decode(self, chip: MeshChip, ids_B: NDArray[np.int32]) -> Tensor:
+        """Append one token to each user's sequence; users may stand at different positions.
+
+        Args:
+            ids_B: token ids [B], one for each user of `start`; -1 leaves a user as it is.
+        Returns:
+            Logits [1, 1, B, the chip's part of V].
+        Raises:
+            InvalidArgument: there are more or fewer ids than users, or a user has no room.
+        """
+        cache = self._cache
+        if ids_B.shape != (cache.num_users,):
+            raise InvalidArgument(
+                f"ids {ids_B.shape} (expected {(cache.num_users,)}, one for each user)"
+            )
+        sits_out = (ids_B < 0).tolist()
+        states = list(zip(cache.lengths, sits_out, strict=True))
+        positions = tuple(-1 if out else length for length, out in states)
+        x_11BD = self._layers(chip, np.maximum(ids_B, 0)[None, None], Decode(positions))
+        cache.lengths = [length + (not out) for length, out in states]
+        return self._logits(chip, x_11BD)
+
+    @property
+    def _cache(self) -> KvCache:
+        assert self.cache is not None, "start comes before prefill and decode"
+        return self.cache
+
+    def _layers(self, chip: MeshChip, ids: NDArray[np.int32], step: Step) -> Tensor:
+        """The embedding of the ids, through all blocks: [..., D]."""
+        assert self.rotary is not None
+        rotary = self.rotary.rows(chip, step, ids.shape[-1])
+        local = rotary
+        if self.local_rotary is not None:
+            local = self.local_rotary.rows(chip, step, ids.shape[-1])
         with chip.scope("embedding"):
-            x_BSD = self.embedding(chip, chip.tensor(ids_BS, DType.INT32, what="token ids"))
-        for layer, (block, cache) in enumerate(zip(self.blocks, self.cache.layers, strict=True)):
+            x = self.embedding(chip, chip.tensor(ids, DType.INT32, what="token ids"))
+        for layer, (block, cache) in enumerate(zip(self.blocks, self._cache.layers, strict=True)):
             tables = local if block.attention.window is not None else rotary
             with chip.scope(f"layer {layer}"):
-                x_BSD = block(chip, x_BSD, tables, cache, begin)
-        self.cache.length += length
-        if length > 1 and not every:
-            batch, _, width = x_BSD.shape
-            x_BSD = chip.slice(x_BSD, (0, length - 1, 0), (batch, length, width))
+                x = block(chip, x, tables, cache, step)
+        return x
+
+    def _logits(self, chip: MeshChip, x: Tensor) -> Tensor:
         with chip.scope("head"):
-            return self.head(chip, self.norm(chip, x_BSD))
+            return self.head(chip, self.norm(chip, x))
 
     def _rotary(self, chip: MeshChip, max_length: int, is_local: bool) -> Rotary:
         dtype = self.precision.activations

@@ -6,8 +6,8 @@ machine, `sim_` times of the emulated chips; a simulated step ends when the last
 
 import time
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,64 +16,18 @@ from ..chip.compute_config import ComputeConfig
 from ..chip.dtype import DType
 from ..chip.errors import InvalidArgument, OpError
 from ..chip.units import PS_PER_S
-from ..mesh.device import MeshDevice
+from ..mesh.device import MeshDevice, Program
 from . import programs
 from .config import DecoderConfig
 from .errors import ContextOverflow, SequenceReplaced, TokenError
+from .generation_statistics import GenerationStatistics
 from .precision import Precision
 from .sampling import Sampling
 from .shapes import open_folder
 
 
-@dataclass(slots=True)
-class GenerationStatistics:
-    """What one generation took so far. TTFT is the time to the first token: the prefill.
-
-    Attributes:
-        token_ids: the new tokens, the end-of-sequence token included.
-        stopped_by: "end_of_sequence" or "max_tokens".
-    """
-
-    num_prompt_tokens: int
-    token_ids: list[int] = field(default_factory=list)
-    stopped_by: str = "max_tokens"
-    wall_ttft_s: float = 0.0
-    wall_decode_s: float = 0.0
-    sim_ttft_s: float = 0.0
-    sim_decode_s: float = 0.0
-
-    @property
-    def num_new_tokens(self) -> int:
-        """Tokens generated."""
-        return len(self.token_ids)
-
-    @property
-    def num_decode_steps(self) -> int:
-        """Tokens after the first one."""
-        return max(0, self.num_new_tokens - 1)
-
-    @property
-    def wall_tokens_per_s(self) -> float | None:
-        """Decode steps per second of this machine; None before the second token."""
-        return self.num_decode_steps / self.wall_decode_s if self.wall_decode_s else None
-
-    @property
-    def sim_tokens_per_s_per_user(self) -> float | None:
-        """Decode steps per simulated second; None before the second token."""
-        return self.num_decode_steps / self.sim_decode_s if self.sim_decode_s else None
-
-    def add(self, token: int, wall_s: float, sim_s: float) -> None:
-        """Note a step: the first is the prefill, the others are decode."""
-        if not self.token_ids:
-            self.wall_ttft_s, self.sim_ttft_s = wall_s, sim_s
-        else:
-            self.wall_decode_s += wall_s
-            self.sim_decode_s += sim_s
-        self.token_ids.append(token)
-
-
 class Generator:
-    """A model on a mesh, ready to generate, one sequence at a time.
+    """A model on a mesh, ready to generate, one sequence or one batch at a time.
 
     The folder is checked here, in the driver, before any chip reads a weight.
 
@@ -83,7 +37,7 @@ class Generator:
         precision: of weights, activations and cache: float32, bfloat16, "performance", "accuracy"
             or a format of the weights such as bfp8_b; None takes bfloat16 unless the checkpoint is
             float32.
-        compute: what the linear layers are computed with; None: see `compute.model_compute`.
+        compute: what the linear layers and attention are computed with; None: see compute.py.
     Raises:
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: the folder is not a model of ours.
         DTypeError: there is no such precision.
@@ -150,40 +104,87 @@ class Generator:
         result: NDArray[np.float32] = answers[0]
         return result
 
+    def generate_batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int = 64,
+        sampling: Sampling | None = None,
+        stop_ids: Collection[int] | None = None,
+    ) -> list[GenerationStatistics]:
+        """Generate for many users at once: what each took, its `token_ids` among it, by prompt.
+
+        The prompts are prefilled one after another; then every step decodes a token of each user,
+        until each has met its own end. A user's tokens are those of its prompt alone: to the last
+        bit of the logits on one or two chips; on more, where a sum's order depends on how many rows
+        an all_reduce has, up to its rounding.
+
+        Args:
+            prompts: one or more; they may differ in length.
+            max_new_tokens, sampling, stop_ids: of each user; see `generate`.
+        Raises:
+            as `generate` does; like a generation, it ends any earlier one.
+        """
+        wanted = [[int(token) for token in prompt] for prompt in prompts]
+        if not wanted:
+            raise TokenError("there are no prompts: give at least one")
+        for prompt in wanted:
+            self._check(prompt, max_new_tokens)
+        stop = frozenset(self.config.eos_token_ids if stop_ids is None else stop_ids)
+        self.statistics = GenerationStatistics(sum(map(len, wanted)))
+        users = [GenerationStatistics(len(prompt)) for prompt in wanted]
+        if max_new_tokens:
+            self._prefill_all(users, wanted, max_new_tokens, sampling or Sampling(), stop)
+        while any(user.may_go_on(max_new_tokens) for user in users):
+            going = [user.may_go_on(max_new_tokens) for user in users]
+            last = [
+                user.token_ids[-1] if goes else -1 for user, goes in zip(users, going, strict=True)
+            ]
+            tokens, wall_s, sim_s = self._run(programs.decode, last, sampling or Sampling())
+            for user, token, goes in zip(users, tokens.tolist(), going, strict=True):
+                if goes:
+                    user.add(token, wall_s, sim_s, stop)
+        return users
+
+    def _prefill_all(
+        self,
+        users: list[GenerationStatistics],
+        prompts: list[list[int]],
+        max_new_tokens: int,
+        sampling: Sampling,
+        stop: Collection[int],
+    ) -> None:
+        """Begin new sequences and append each user's prompt."""
+        new: tuple[int, int] | None = (len(users), max(map(len, prompts)) + max_new_tokens)
+        all_wall_s = all_sim_s = 0.0
+        for number, (user, prompt) in enumerate(zip(users, prompts, strict=True)):
+            token, wall_s, sim_s = self._run(programs.prefill, prompt, sampling, number, new)
+            all_wall_s, all_sim_s, new = all_wall_s + wall_s, all_sim_s + sim_s, None
+            user.add(token, all_wall_s, all_sim_s, stop)
+
     def _tokens(
         self, prompt: list[int], max_new_tokens: int, sampling: Sampling, stop: Collection[int]
     ) -> Iterator[int]:
         self.statistics = statistics = GenerationStatistics(len(prompt))
         tokens, room = prompt, len(prompt) + max_new_tokens
-        while statistics.num_new_tokens < max_new_tokens:
+        while statistics.may_go_on(max_new_tokens):
             if self.statistics is not statistics:  # the chips' cache holds another sequence now
                 raise SequenceReplaced(statistics.num_new_tokens)
-            is_first = not statistics.token_ids
-            token = self._step(statistics, tokens, sampling, room if is_first else None)
-            if token in stop:
-                statistics.stopped_by = "end_of_sequence"
+            new_length = None if statistics.token_ids else room
+            token, wall_s, sim_s = self._run(programs.step, tokens, sampling, new_length)
+            statistics.add(token, wall_s, sim_s, stop)
             yield token
-            if token in stop:
-                return
             tokens = [token]
 
-    def _step(
-        self,
-        statistics: GenerationStatistics,
-        tokens: list[int],
-        sampling: Sampling,
-        new_length: int | None,
-    ) -> int:
-        """Append tokens to the sequence on the chips; the next one, noted with its times."""
+    def _run(self, program: Program, *args: Any) -> tuple[Any, float, float]:
+        """What every chip chose in a step on the decoder, and its wall and simulated seconds."""
         wall_start_s, sim_start_ps = time.perf_counter(), self.mesh.sim_now_ps
-        choices = self.mesh.run(programs.step, self._decoder, tokens, sampling, new_length)
+        choices = self.mesh.run(program, self._decoder, *args)
         wall_s = time.perf_counter() - wall_start_s
-        token: int = choices[0]
         for rank, choice in enumerate(choices):
-            if choice != token:
-                raise OpError(rank, "choose", f"chose token {choice}, but chip 0 chose {token}")
-        statistics.add(token, wall_s, (self.mesh.sim_now_ps - sim_start_ps) / PS_PER_S)
-        return token
+            if not np.array_equal(choice, choices[0]):
+                what = f"chose token {choice}, but chip 0 chose {choices[0]}"
+                raise OpError(rank, "choose", what)
+        return choices[0], wall_s, (self.mesh.sim_now_ps - sim_start_ps) / PS_PER_S
 
     def _check(self, prompt: list[int], max_new_tokens: int) -> None:
         if not prompt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..chip.dtype import DType
 from ..chip.tensor import Tensor
@@ -11,7 +11,7 @@ from ..mesh.program import MeshChip
 
 @dataclass(frozen=True, slots=True)
 class LayerCache:
-    """Keys and values of one layer, [B, K, L, H]: K the chip's kv heads, L the room in tokens."""
+    """Keys and values of one layer, [B, K, L, H]: B users, K kv heads of the chip, L tokens."""
 
     k_BKLH: Tensor
     v_BKLH: Tensor
@@ -19,10 +19,15 @@ class LayerCache:
 
 @dataclass(slots=True)
 class KvCache:
-    """The cache of all layers and the number of positions filled so far."""
+    """The cache of all layers, and how many positions of each user are filled so far."""
 
     layers: tuple[LayerCache, ...]
-    length: int = 0
+    lengths: list[int] = field(default_factory=list)
+
+    @property
+    def num_users(self) -> int:
+        """How many sequences it holds."""
+        return len(self.lengths)
 
     @staticmethod
     def allocate(
@@ -40,4 +45,4 @@ class KvCache:
             )
             for _ in range(num_layers)
         )
-        return KvCache(layers)
+        return KvCache(layers, [0] * shape_BKLH[0])

@@ -26,10 +26,10 @@ def plan_memory(
     prompt_length: int | None = None,
     batch: int = 1,
 ) -> MemoryReport:
-    """The memory of chip 0 with the model loaded and a sequence under way on it.
+    """The memory of chip 0 with the model loaded and the sequences of `batch` users under way.
 
     Every chip holds the same but for the biases that only chip 0 has. The peak is that of a prefill
-    of `prompt_length` tokens (None: of all but one) and a decode step after it.
+    of `prompt_length` tokens (None: of all but one) and a decode step of all users after it.
 
     Args:
         max_length: tokens that the cache has room for; at least 2.
@@ -48,6 +48,7 @@ def plan_memory(
     chip = plan_chip(box)
     decoder = DecoderBuilder(chip, ShapesOnly(config), config, precision).decoder()
     decoder.start(chip, batch, max_length)
-    for length in (prompt, 1):
-        decoder.forward(chip, np.zeros((batch, length), np.int32))
+    for user in range(batch):
+        decoder.prefill(chip, np.zeros(prompt, np.int32), user)
+    decoder.decode(chip, np.zeros(batch, np.int32))
     return chip.memory_report()

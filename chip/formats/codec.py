@@ -32,23 +32,27 @@ def encode(
 
     A new array, unless the given one is just that already. bfloat16 and fp8_e4m3 arrays of
     ml_dtypes are read by their bits; so is a uint16 array for BFLOAT16 (words) and a uint8 array
-    for FP8_E4M3 (codes). Other floats go by way of float32.
+    for FP8_E4M3 (codes). Other floats go by way of float32. With the rounding "truncate" floats
+    become integers as ttnn's host has it: see `truncate`.
 
     Raises:
         DTypeError: floats for an integer format, or integers beyond its range.
-        InvalidArgument: there is no such rounding.
+        InvalidArgument: there is no such rounding, or not of this format.
     """
+    rounding = Rounding.parse(rounding)
+    rounding.check(dtype.is_float)
     given, source = _own(np.asarray(array))
     if source is dtype or (dtype in _BITS and given.dtype == _BITS[dtype]):
         return _contiguous(given)
-    if not dtype.is_float:
+    are_integers = source is None and given.dtype.kind in "iu"
+    if not dtype.is_float and (are_integers or rounding is not Rounding.TRUNCATE):
         return _encode_integers(given, dtype, source)
     with np.errstate(all="ignore"):
         if source is not None:
             wide = decode(given, source)
         else:
             wide = _contiguous(given.astype(np.float32, copy=False))
-    return pack(wide, dtype, rounding)
+    return pack(wide, dtype, rounding) if dtype.is_float else truncate(wide, dtype)
 
 
 def decode(storage: Array, dtype: DType, shape: Shape | None = None) -> Array:

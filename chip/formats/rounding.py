@@ -1,4 +1,4 @@
-"""How a number is made to fit a narrower float format: as a host does it, or as a chip's packer.
+"""How a number is made to fit a format: as a host does it, or as a chip's packer.
 
 Host: to nearest, ties to even; denormals and NaN stay (NaN as one quiet NaN). A block float drops
 the bits that leave an element's 24-bit significand first, and rounds what is left.
@@ -7,6 +7,8 @@ Packer: to nearest, ties away from zero; denormals and -0 become +0, NaN becomes
 floats come by way of bfloat16, which truncates, and bfp4 and bfp2 are bfp8 with bits cut off.
 Before that the packer may round once more, to 8 exponent and 6 mantissa bits (E8M6): then values
 are rounded twice. ttnn asks for that unless `bfp8_pack_precise` is set; typecast sets it.
+
+Truncate: floats that become integers on the host: fractions are cut off. Integer formats only.
 
 Source: tt-isa-documentation, Packers/FormatConversion.md; ttnn 0.81.1 (host). Assumed, as not
     documented: a magnitude that rounds beyond its bits stays the largest one, and float16 and
@@ -27,6 +29,7 @@ class Rounding(Enum):
     NEAREST_EVEN = "nearest_even"
     PACKER = "packer"
     PACKER_TWICE = "packer_twice"  # with the early step to E8M6, for block floats
+    TRUNCATE = "truncate"  # of floats to an integer format
 
     __hash__ = object.__hash__
 
@@ -42,6 +45,11 @@ class Rounding(Enum):
         except ValueError:
             legal = ", ".join(repr(kind.value) for kind in cls)
             raise InvalidArgument(f"rounding (={name!r}) must be one of {legal}") from None
+
+    def check(self, is_float: bool) -> None:
+        """Raise InvalidArgument for a format, of floats or not, that is not rounded so."""
+        if is_float and self is Rounding.TRUNCATE:
+            raise InvalidArgument("rounding='truncate' is for integer formats (expected another)")
 
 
 def round_away(x: npt.NDArray[np.float32], kept_bits: int) -> npt.NDArray[np.float32]:

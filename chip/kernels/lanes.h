@@ -30,6 +30,7 @@
 #include <immintrin.h>
 #define X86 1
 #define ON_BF16 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")))
+#define ON_BLOCKS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,avx2,fma")))
 #define ON_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
 #define ON_AVX2 __attribute__((target("avx2,fma")))
 #else

@@ -52,11 +52,21 @@ static void word_columns(Tile t, const char *panels, Py_ssize_t rows, float *sum
     }
 }
 
-/* One row of x straight against four packed rows of w; 0: not so here. */
-static int packed_columns(const Linear *job, Py_ssize_t n, uint32_t *spare, float *sums) {
-    if (!job->bits || job->m > 1 || n + BLOCK_COLUMNS > job->n) return 0;
-    const uint8_t *rows = (const uint8_t *)job->w + n * block_row_bytes(job->k, job->bits);
-    return block_dots(job->x, rows, job->k, job->bits, spare, sums);
+/* One row of x straight against rows of w. */
+static int linear_row(const Linear *job) {
+    Row row;
+    float sums[SPAN];
+    void *spare = PyMem_RawMalloc(row_bytes(job->k, job->bits));
+    size_t bytes = job->bits ? (size_t)block_row_bytes(job->k, job->bits) : (size_t)job->k * 2;
+    if (!spare) return 0;
+    prepare_row(&row, job->x, job->k, job->bits, spare);
+    for (Py_ssize_t n = 0; n < job->n; n += SPAN) {
+        Py_ssize_t columns = job->n - n < SPAN ? job->n - n : SPAN;
+        row_dots(&row, (const char *)job->w + (size_t)n * bytes, columns, sums);
+        store_span(job, sums, 0, 1, n, columns);
+    }
+    PyMem_RawFree(spare);
+    return 1;
 }
 
 static int linear_words(const Linear *job) {
@@ -80,14 +90,12 @@ static int linear_words(const Linear *job) {
         for (Py_ssize_t n = 0; n < job->n; n += BLOCK_COLUMNS) {
             Py_ssize_t at = n % SPAN;
             Tile t = {.stride = SPAN, .steps = steps};
-            if (!packed_columns(job, n, (uint32_t *)spare, sums + at)) {
-                for (Py_ssize_t j = 0; j < BLOCK_COLUMNS; j++) {
-                    Py_ssize_t column = n + j < job->n ? n + j : n;
-                    t.w[j] = (const word *)weight_row(job, column, copied ? (char *)(spare + j * padded) : NULL);
-                }
-                if (!copied) t.next = (const char *)job->w + (n + BLOCK_COLUMNS) * padded * 2;
-                word_columns(t, panels, rows, sums + at);
+            for (Py_ssize_t j = 0; j < BLOCK_COLUMNS; j++) {
+                Py_ssize_t column = n + j < job->n ? n + j : n;
+                t.w[j] = (const word *)weight_row(job, column, copied ? (char *)(spare + j * padded) : NULL);
             }
+            if (!copied) t.next = (const char *)job->w + (n + BLOCK_COLUMNS) * padded * 2;
+            word_columns(t, panels, rows, sums + at);
             Py_ssize_t end = n + BLOCK_COLUMNS < job->n ? n + BLOCK_COLUMNS : job->n;
             if (end % SPAN == 0 || end == job->n) store_span(job, sums, first, rows, n - at, end - (n - at));
         }
@@ -147,7 +155,7 @@ static int linear_floats(const Linear *job) {
 int linear_run(const Linear *job) {
     if (job->wide_x || job->wide_w) return linear_floats(job);
     unsigned saved = flush_denormals();
-    int good = linear_words(job);
+    int good = job->m == 1 && has_row(job->k, job->bits) ? linear_row(job) : linear_words(job);
     restore_denormals(saved);
     return good;
 }

@@ -22,12 +22,18 @@ void rotary_pairs(const word *x, const float *c, const float *s, word *out, Py_s
 void softmax(float *scores, Py_ssize_t n, float scale);
 
 /* blocks.c: block floats, a row of them: an exponent byte for 16 elements each, then the mantissas. */
+enum { SHARE = 16 };
+
+typedef struct { /* words of magnitudes under one exponent: 127 in the first table, 255 in the second */
+    uint8_t low[128], high[128]; /* of 8 bits; bit 7 of `high` is set where the sign counts: not for zero */
+    word both[16];               /* of 4 bits, with their sign */
+} BlockTables;
+
+extern BlockTables block_tables[2];
 void prepare_blocks(void); /* once, before the other functions */
 Py_ssize_t block_row_bytes(Py_ssize_t k, int bits);
 void unpack_row(const uint8_t *row, word *out, Py_ssize_t k, int bits); /* writes whole blocks of 16 */
-/* The dot products of x [k] with four rows of block floats, as `tile` has them; 0: not on this processor, or k is no
- * multiple of 32. spare: 4 * (k / 16 + 2) numbers. */
-int block_dots(const word *x, const uint8_t *rows, Py_ssize_t k, int bits, uint32_t *spare, float *out);
+int has_vbmi(void);
 
 /* floats.c: one block of dot products, of float32 rows x. */
 enum { BLOCK_ROWS = 6, BLOCK_COLUMNS = 4 };
@@ -57,6 +63,24 @@ typedef struct {
 size_t panel_bytes(Py_ssize_t rows, Py_ssize_t steps);
 void pack_panel(const word *x, void *panel, Py_ssize_t rows, Py_ssize_t k);
 void tile(const Tile *tile, int rows);
+
+/* row.c: one row of x against rows of w as they lie. */
+typedef struct { int top, least, most; } Range; /* of exponents: the one of the tables, and the bounds of where they hold */
+
+typedef struct {
+    const word *x;
+    Py_ssize_t k;
+    int bits;        /* of a block float's mantissa: 8, 4; 0: w is words */
+    Range near, far; /* of block floats: scaled on x, or on w */
+    uint32_t *lower; /* what is taken off for each block of the rows at hand */
+    word *dealt;     /* x in the order that 8 bits take it in, twice */
+    word *row;       /* [k]: one row of w unpacked */
+} Row;
+
+int has_row(Py_ssize_t k, int bits); /* whether the three below may be called */
+size_t row_bytes(Py_ssize_t k, int bits); /* that prepare_row needs to spare for as long as the row is used */
+void prepare_row(Row *r, const word *x, Py_ssize_t k, int bits, void *spare);
+void row_dots(const Row *r, const void *w, Py_ssize_t n, float *out); /* with n rows of w */
 
 /* linear.c: out[M,N] = x[M,K] . w[N,K]^T + bias[N] */
 typedef struct {

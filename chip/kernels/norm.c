@@ -58,9 +58,10 @@ INLINE void rotary_pairs_body(const word *x, const float *cosine, const float *s
     }
 }
 
-/* e**x for x <= 0, within 2 units in the last place; below -87.3 it stays at 1.2e-38. NaN gives NaN. */
+/* e**x for x <= 0, within 2 units in the last place; below -87.3 it is 0. NaN gives NaN. */
 INLINE float exp_negative(float x) {
     const float magic = 12582912.0f; /* 1.5 * 2**23: adding it rounds to an integer */
+    const float least = x < -87.3f ? 0.0f : 1.0f;
     x = x < -87.3f ? -87.3f : x;
     float shifted = x * 1.44269504f + magic, count = shifted - magic;
     float r = (x - count * 0.693359375f) + count * 2.12194440e-4f;
@@ -77,7 +78,7 @@ INLINE float exp_negative(float x) {
     power = ((uint32_t)(bits - 0x4b400000) + 127u) << 23;
     float scale;
     memcpy(&scale, &power, 4);
-    return p * scale;
+    return p * scale * least;
 }
 
 /* scores[0..n) become softmax(scores * scale). */

@@ -21,6 +21,7 @@ AttentionShape = tuple[int, int, int, int, int, int, int]  # B, N, K, S, L, H, s
 
 LANES = 16
 SHARE = 16  # elements of a block float under one exponent
+LEAST_EXPONENT = np.float32(-87.3)  # e to the power of less is a subnormal number: 0
 BLOCK_BYTES = 1 << 20  # float32 bytes of weights widened at a time
 
 
@@ -103,10 +104,11 @@ def layer_norm(x: Words, weight: Floats, bias: Floats, out: Words, eps: float) -
 
 
 def softmax(x: Floats, out: Floats, n: int) -> None:
-    """Softmax of each row of n."""
+    """Softmax of each row of n; what is 87.3 below the largest, or more, gives 0."""
     with np.errstate(all="ignore"):
         rows = x.reshape(-1, n) if n else x.reshape(0, 1)
-        powers = np.exp(rows - rows.max(axis=-1, keepdims=True))
+        below = rows - rows.max(axis=-1, keepdims=True)
+        powers = np.where(below < LEAST_EXPONENT, np.float32(0), np.exp(below))
         out[...] = (powers / powers.sum(axis=-1, keepdims=True)).reshape(out.shape)
 
 

@@ -78,26 +78,6 @@ ON_AVX512 INLINE void store_sums_512(const Tile *t, const int rows, __m512 sums[
     }
 }
 
-enum { AHEAD = 1024 }; /* bytes of w fetched before their turn: rows of w follow each other */
-
-/* One row of x: memory is the limit, and reading w as one stream is twice as fast as four rows side by side. The load is one
- * instruction in one loop, which the processor's prefetching goes by: 1.5x a copy of the loop for each row of w. */
-ON_BF16 static void row_bf16(const Tile *t) {
-    float lanes[BLOCK_COLUMNS][LANES];
-    __m512 sums[1][BLOCK_COLUMNS];
-    const word *x = t->x;
-    _Pragma("GCC unroll 1") for (int n = 0; n < BLOCK_COLUMNS; n++) {
-        __m512 sum = _mm512_setzero_ps();
-        _Pragma("GCC unroll 1") for (Py_ssize_t at = 0; at < t->steps * STEP; at += STEP) {
-            _mm_prefetch((const char *)(t->w[n] + at) + AHEAD, _MM_HINT_T0);
-            sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_loadu_si512(x + at), (__m512bh)_mm512_loadu_si512(t->w[n] + at));
-        }
-        _mm512_storeu_ps(lanes[n], sum);
-    }
-    UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[0][n] = _mm512_loadu_ps(lanes[n]);
-    store_sums_512(t, 1, sums);
-}
-
 ON_BF16 INLINE void rows_bf16(const Tile *t, const int rows) {
     __m512 sums[BLOCK_ROWS][BLOCK_COLUMNS];
     clear_512(rows, sums);
@@ -150,10 +130,7 @@ ON_AVX512 INLINE void rows_512(const Tile *t, const int rows) {
     case 5: rows_of(t, 5); break;                                                                                           \
     default: rows_of(t, 6); break;                                                                                          \
     }
-ON_BF16 static void tile_avx512bf16(const Tile *t, int rows) {
-    if (rows == 1) row_bf16(t);
-    else EACH_COUNT_OF_ROWS(rows_bf16)
-}
+ON_BF16 static void tile_avx512bf16(const Tile *t, int rows) { EACH_COUNT_OF_ROWS(rows_bf16) }
 ON_AVX512 static void tile_avx512(const Tile *t, int rows) { EACH_COUNT_OF_ROWS(rows_512) }
 
 ON_AVX2 INLINE __m256 half_of_pairs_256(__m256i words, const int odd) {

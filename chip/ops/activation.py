@@ -1,4 +1,4 @@
-"""Activation functions, element by element; rounding as in `unary`."""
+"""Activation functions, element by element; rounding, and compute configs, as in `unary`."""
 
 import math
 from collections.abc import Sequence
@@ -6,12 +6,15 @@ from typing import Literal
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..cost import constants
 from ..errors import InvalidArgument, did_you_mean, nearest_name
 from ..state import ChipState
 from ..tensor import Array, Tensor
+from . import vector_unit
 from .erf import erfc
 from .pointwise import Pointwise, vector_passes
+from .vector_unit import VectorFunction
 
 
 def _silu(x: Array) -> Array:
@@ -53,10 +56,10 @@ FUNCTIONS = {
 RELU = FUNCTIONS["relu"].op()
 RELU6 = FUNCTIONS["relu6"].op()
 SILU = FUNCTIONS["silu"].op()
-SIGMOID = FUNCTIONS["sigmoid"].op()
-TANH = FUNCTIONS["tanh"].op()
-GELU = FUNCTIONS["gelu"].op()
-GELU_TANH = FUNCTIONS["gelu_tanh"].op()
+SIGMOID = VectorFunction.of(FUNCTIONS["sigmoid"], vector_unit.SIGMOID)
+TANH = VectorFunction.of(FUNCTIONS["tanh"], vector_unit.TANH)
+GELU = VectorFunction.of(FUNCTIONS["gelu"], vector_unit.GELU)
+GELU_TANH = VectorFunction.of(FUNCTIONS["gelu_tanh"], vector_unit.GELU)
 HARDSIGMOID = Pointwise("hardsigmoid", _hardsigmoid, vector_passes(plain=3), 4).op()
 HARDSWISH = Pointwise("hardswish", lambda x: x * _hardsigmoid(x), vector_passes(plain=4), 5).op()
 MISH = Pointwise(
@@ -134,21 +137,27 @@ def hardswish(chip: ChipState, x: Tensor) -> Tensor:
     return chip.run(HARDSWISH, (x,))
 
 
-def sigmoid(chip: ChipState, x: Tensor) -> Tensor:
+def sigmoid(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """1 / (1 + exp(-x))."""
-    return chip.run(SIGMOID, (x,))
+    return SIGMOID.run(chip, x, compute)
 
 
-def tanh(chip: ChipState, x: Tensor) -> Tensor:
+def tanh(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """The hyperbolic tangent."""
-    return chip.run(TANH, (x,))
+    return TANH.run(chip, x, compute)
 
 
-def gelu(chip: ChipState, x: Tensor, approximate: Literal["none", "tanh"] = "none") -> Tensor:
+def gelu(
+    chip: ChipState,
+    x: Tensor,
+    approximate: Literal["none", "tanh"] = "none",
+    compute: ComputeConfig | None = None,
+) -> Tensor:
     """x times the normal distribution below x.
 
     approximate "none": 0.5 x (1 + erf(x / sqrt(2))); "tanh": 0.5 x (1 + tanh(sqrt(2 / pi) (x +
-    0.044715 x**3))), as many checkpoints were trained with.
+    0.044715 x**3))), as many checkpoints were trained with. A config with `approx` takes one
+    routine, of six straight lines, for both.
 
     Raises:
         InvalidArgument: `approximate` is another word.
@@ -158,7 +167,7 @@ def gelu(chip: ChipState, x: Tensor, approximate: Literal["none", "tanh"] = "non
         raise InvalidArgument(
             f"approximate (={approximate!r}){hint} Known: 'none', 'tanh'.", "gelu", chip.rank
         )
-    return chip.run(GELU if approximate == "none" else GELU_TANH, (x,))
+    return (GELU if approximate == "none" else GELU_TANH).run(chip, x, compute)
 
 
 def softplus(chip: ChipState, x: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:

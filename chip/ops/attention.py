@@ -1,5 +1,7 @@
 """Attention over a key-value cache, and what all forms of attention share.
 
+Without a compute config no operand is masked, and the time is that of ttnn's default (HiFi2).
+
 Legend: B batch, N query heads, K key-value heads, S new positions, L positions the cache can hold,
 H head dim.
 """
@@ -7,25 +9,21 @@ H head dim.
 import math
 from typing import NamedTuple
 
-import numpy as np
-
-from .. import kernels
+from ..compute_config import ComputeConfig
 from ..cost import Work
 from ..errors import DTypeError, InvalidArgument, ShapeError
-from ..kernels import plain
 from ..memory.circular import attention_buffers
 from ..memory.written import Touch
 from ..state import ChipState, Op, Plan
-from ..tensor import Array, Floats, Tensor, TensorSpec
+from ..tensor import Tensor, TensorSpec
+from .attention_values import attend
 from .shared import (
     fidelity_phases,
     num_tiles,
-    quietly,
     require_float,
     require_rank,
     require_tiles,
     tile_bytes,
-    wide,
 )
 
 
@@ -81,7 +79,12 @@ def causal_pairs(positions: int, start: int, window: int | None = None) -> int:
 
 
 def _attention_rule(
-    start: int, scale: float, q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec
+    start: int,
+    scale: float,
+    compute: ComputeConfig | None,
+    q_BNSH: TensorSpec,
+    k_BKLH: TensorSpec,
+    v_BKLH: TensorSpec,
 ) -> Plan:
     require_float(q=q_BNSH, k=k_BKLH, v=v_BKLH)
     if k_BKLH is not v_BKLH or k_BKLH.dtype.computed_as is not q_BNSH.dtype.computed_as:
@@ -97,11 +100,18 @@ def _attention_rule(
             "which k and v hold)"
         )
     pairs = batch * causal_pairs(positions, start)
-    return attention_plan(q_BNSH, size, k_BKLH, (start + positions,) * batch, pairs, 0)
+    return attention_plan(compute, q_BNSH, size, k_BKLH, (start + positions,) * batch, pairs, 0)
 
 
 def attention_plan(
-    q: TensorSpec, size: Size, cache: TensorSpec, lengths: tuple[int, ...], pairs: int, more: int
+    compute: ComputeConfig | None,
+    q: TensorSpec,
+    size: Size,
+    cache: TensorSpec,
+    lengths: tuple[int, ...],
+    pairs: int,
+    more: int,
+    kv_positions: int = 0,
 ) -> Plan:
     """The plan of attention with an output as q.
 
@@ -109,6 +119,7 @@ def attention_plan(
         lengths: the keys that each user's queries read, as many as users.
         pairs: (query, key) pairs of one head over all users that are not masked.
         more: bytes read beside q, keys and values (a mask, say).
+        kv_positions: of decode, those that the user furthest on looks back at.
     """
     tiles_seen = sum(num_tiles(length) for length in lengths)
     # in tiles: q.k^T and p.v, over the part of the rectangle that is not masked
@@ -125,8 +136,8 @@ def attention_plan(
         num_parallel=max(
             len(lengths) * size.heads * num_tiles(size.positions), size.kv_heads * tiles_seen
         ),
-        fidelity_phases=fidelity_phases(q),
-        kv_positions=max(lengths, default=0) if size.positions == 1 else 0,
+        fidelity_phases=fidelity_phases(q) if compute is None else compute.fidelity.phases,
+        kv_positions=kv_positions,
     )
     buffers = attention_buffers(
         num_tiles(size.positions),
@@ -138,61 +149,13 @@ def attention_plan(
     return Plan((q,), work, buffers)
 
 
-def attend(start: int, scale: float, q_BNSH: Array, k_BKLH: Array, v_BKLH: Array) -> Array:
-    """The values of `attention`; the arrays have one format."""
-    batch, heads, positions, width = q_BNSH.shape
-    shape = (batch, heads, k_BKLH.shape[1], positions, k_BKLH.shape[2], width, start)
-    out = np.empty(q_BNSH.shape, q_BNSH.dtype)
-    if q_BNSH.itemsize == 2:
-        kernels.attention(q_BNSH, k_BKLH, v_BKLH, out, shape, scale)
-    else:
-        plain.attention(q_BNSH, k_BKLH, v_BKLH, out, shape, scale)
-    return out
-
-
-@quietly
-def mix(
-    scale: float,
-    q_NSH: Array,
-    k_KLH: Array,
-    v_KLH: Array,
-    bias: Floats | None = None,
-    sink_N: Floats | None = None,
-) -> Array:
-    """One user's attention in float32, of any formats, with all that ttnn can add to it.
-
-    Args:
-        bias: added to the scaled scores [N,S,L]; it may be of any shape that repeats to that.
-        sink_N: a score of each head (scaled as the others) that takes probability and gives none.
-    Returns: float32 [N,S,H]
-    """
-    heads, positions, width = q_NSH.shape
-    kv_heads, length = k_KLH.shape[:2]
-    group = heads // kv_heads
-    out = np.empty(q_NSH.shape, np.float32)
-    if bias is not None:
-        bias = np.broadcast_to(bias, (heads, positions, length))
-    for head in range(kv_heads):  # one at a time: the scores may be many
-        own = slice(head * group, (head + 1) * group)
-        products: Floats = wide(q_NSH[own]).reshape(-1, width) @ wide(k_KLH[head]).T
-        scores = products.reshape(group, positions, length) * np.float32(scale)
-        if bias is not None:
-            scores += bias[own]
-        top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-        if sink_N is not None:
-            sink = (sink_N[own] * np.float32(scale))[:, None, None]
-            top = np.maximum(top, sink)
-        powers = np.exp(scores - top)
-        total = powers.sum(axis=-1, keepdims=True, dtype=np.float32)
-        if sink_N is not None:
-            total += np.exp(sink - top)
-        powers /= total
-        out[own] = (powers.reshape(-1, length) @ wide(v_KLH[head])).reshape(group, positions, width)
-    return out
-
-
 def _attention_touches(
-    start: int, scale: float, q_BNSH: TensorSpec, k_BKLH: TensorSpec, v_BKLH: TensorSpec
+    start: int,
+    scale: float,
+    compute: ComputeConfig | None,
+    q_BNSH: TensorSpec,
+    k_BKLH: TensorSpec,
+    v_BKLH: TensorSpec,
 ) -> tuple[Touch, ...]:
     seen = Touch((slice(None), slice(None), slice(0, start + q_BNSH.shape[2])))
     return Touch(), seen, seen
@@ -202,7 +165,13 @@ ATTENTION = Op("attention", _attention_rule, attend, touches=_attention_touches)
 
 
 def attention(
-    chip: ChipState, q: Tensor, k: Tensor, v: Tensor, start: int, scale: float | None = None
+    chip: ChipState,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    start: int,
+    scale: float | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend causally: query i of q [B,N,S,H] sees keys 0 .. start+i of k, v [B,K,L,H].
 
@@ -215,11 +184,13 @@ def attention(
     Args:
         start: positions already in the cache before these S.
         scale: what scores are multiplied by; None: 1 / sqrt(H).
+        compute: its fidelity and `approx` count; None: operands whole, in the time of HiFi2
+            (float32: HiFi4).
     Raises:
         ShapeError, DTypeError: q, k and v do not fit.
         InvalidArgument: the positions lie beyond the cache.
     """
-    return chip.run(ATTENTION, (q, k, v), (start, scale_of(q, scale)))
+    return chip.run(ATTENTION, (q, k, v), (start, scale_of(q, scale), compute))
 
 
 def scale_of(q: Tensor, scale: float | None) -> float:

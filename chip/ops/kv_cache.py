@@ -8,7 +8,7 @@ Legend: B users, K key-value heads, S new positions, L positions the cache can h
 
 from collections.abc import Sequence
 
-from ..conversion import EVERY
+from ..conversion import COMPUTED, EVERY
 from ..cost import Work
 from ..dtype import DType
 from ..errors import DTypeError, InvalidArgument, ShapeError
@@ -18,7 +18,7 @@ from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
 from .optional import Roles, change_given
 from .paging import block_of, check_page_table, check_positions, positions_of
-from .shared import narrow, require_float, require_integers, require_rank, wide
+from .shared import require_float, require_integers, require_rank
 
 
 def _update_rule(
@@ -131,7 +131,12 @@ def fill_cache(chip: ChipState, cache: Tensor, x: Tensor, user: int) -> None:
     chip.run_many(FILL_CACHE, (cache, x), (user, x.dtype, cache.dtype))
 
 
-def _paged_update_rule(positions: tuple[int, ...] | None, roles: Roles, *specs: TensorSpec) -> Plan:
+Listed = tuple[int, ...]  # a position for each user
+
+
+def _paged_update_rule(
+    positions: Listed | None, target: DType | None, roles: Roles, *specs: TensorSpec
+) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     cache, x = given["cache"], given["x"]
     require_rank(4, cache=cache, x=x)
@@ -157,14 +162,19 @@ def _paged_update_rule(positions: tuple[int, ...] | None, roles: Roles, *specs: 
 
 
 def _paged_update_values(
-    positions: tuple[int, ...] | None, roles: Roles, cache: Array, x: Array, *others: Array
+    positions: Listed | None,
+    target: DType | None,
+    roles: Roles,
+    cache: Array,
+    x: Array,
+    *others: Array,
 ) -> None:
     given = dict(zip(roles[2:], others, strict=True))
     page_table = given.get("page_table")
     users, block = x.shape[1], cache.shape[2]
     capacity = block if page_table is None else block * page_table.shape[1]
     found = positions_of(positions, given.get("positions"), users, capacity)
-    new = x if x.dtype == cache.dtype else narrow(wide(x), cache)
+    new = x if target is None else pack(x, target)
     places = [
         (user, user, position)
         if page_table is None
@@ -176,7 +186,25 @@ def _paged_update_values(
         cache[row, :, position] = new[0, user]
 
 
-PAGED_UPDATE_CACHE = Op("paged_update_cache", _paged_update_rule, _paged_update_values)
+PAGED_UPDATE_CACHE = Op(
+    "paged_update_cache", _paged_update_rule, _paged_update_values, native=(EVERY, COMPUTED)
+)
+
+
+def _listed_rule(positions: Listed, target: DType | None, cache: TensorSpec, x: TensorSpec) -> Plan:
+    return _paged_update_rule(positions, target, ("cache", "x"), cache, x)
+
+
+def _listed_values(positions: Listed, target: DType | None, cache: Array, x: Array) -> None:
+    new = x if target is None else pack(x, target)
+    for user, position in enumerate(positions):
+        if position >= 0:
+            cache[user, :, position] = new[0, user]
+
+
+LISTED_UPDATE_CACHE = Op(  # what a decode step asks for
+    "paged_update_cache", _listed_rule, _listed_values, native=(EVERY, COMPUTED)
+)
 
 
 def paged_update_cache(
@@ -197,10 +225,15 @@ def paged_update_cache(
         ShapeError, DTypeError: x, positions or the page table do not fit.
         InvalidArgument: a position lies beyond the cache, or its page is no block of it.
     """
+    is_as_held = x.dtype is cache.dtype and x.dtype.computes
+    target = None if is_as_held else cache.dtype
+    if page_table is None and not isinstance(positions, Tensor):
+        chip.run_many(LISTED_UPDATE_CACHE, (cache, x), (tuple(positions), target))
+        return
     listed = None if isinstance(positions, Tensor) else tuple(positions)
     tensor = positions if isinstance(positions, Tensor) else None
     inputs = {"cache": cache, "x": x, "positions": tensor, "page_table": page_table}
-    change_given(chip, PAGED_UPDATE_CACHE, (listed,), **inputs)
+    change_given(chip, PAGED_UPDATE_CACHE, (listed, target), **inputs)
 
 
 def _paged_fill_rule(user: int, cache: TensorSpec, x: TensorSpec, page_table: TensorSpec) -> Plan:

@@ -143,6 +143,7 @@ def transpose(chip: ChipState, x: Tensor, dim1: int, dim2: int) -> Tensor:
 def _typecast_rule(
     source: DType, shape: Shape, dtype: DType, rounding: Rounding, x: TensorSpec
 ) -> Plan:
+    rounding.check(dtype.is_float)
     return elementwise_plan(like(x, x.shape, dtype), (x,), "move", flops=0)
 
 
@@ -174,7 +175,8 @@ def typecast(
     integer keeps the low bits.
 
     Raises:
-        InvalidArgument: there is no such rounding, or a row-major tensor is to be a block float.
+        InvalidArgument: there is no such rounding of floats, or a row-major tensor is to be a block
+            float.
     """
     params = (x.dtype, x.shape, DType.parse(dtype), Rounding.parse(rounding))
     return chip.run(TYPECAST, (x,), params)

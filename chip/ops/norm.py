@@ -134,9 +134,20 @@ def _layer_rule(eps: float, roles: Roles, *specs: TensorSpec) -> Plan:
     return norm_plan(LAYER_PASSES, eps, dict(zip(roles, specs, strict=True)))
 
 
-@quietly
 def _layer_values(eps: float, roles: Roles, x: Array, *others: Array) -> Array:
     given = dict(zip(roles[1:], others, strict=True))
+    if x.itemsize != 2 or "residual" in given:
+        return _layer_float32(eps, x, given)
+    out = np.empty(x.shape, WORDS)
+    length = x.shape[-1]
+    weight = wide(given["weight"]).ravel() if "weight" in given else np.ones(length, np.float32)
+    bias = wide(given["bias"]).ravel() if "bias" in given else np.zeros(length, np.float32)
+    kernels.layer_norm(x, weight, bias, out, eps)
+    return out
+
+
+@quietly
+def _layer_float32(eps: float, x: Array, given: Mapping[str, Array]) -> Array:
     rows = _with_residual(x, given)
     centred = rows - np.mean(rows, axis=-1, keepdims=True, dtype=np.float32)
     variance = np.mean(centred * centred, axis=-1, keepdims=True, dtype=np.float32)

@@ -3,6 +3,8 @@
 Legend: B batch, N heads, S sequence, H head dim.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .. import kernels
@@ -48,13 +50,18 @@ def _rule(x_BNSH: TensorSpec, cosine: TensorSpec, sine: TensorSpec) -> Plan:
 def _values(x_BNSH: Array, cosine: Array, sine: Array) -> Array:
     if x_BNSH.itemsize != 2:
         return _float32(x_BNSH, wide(cosine), wide(sine))
+    return _turned(kernels.rotary, x_BNSH, wide(cosine), wide(sine))
+
+
+def _turned(turn: Callable[..., None], x_BNSH: Array, cosine: Floats, sine: Floats) -> Array:
+    """Words turned by a loop of the kernels, with a table of all positions or of each user's."""
     out = np.empty(x_BNSH.shape, WORDS)
     rows, width = x_BNSH.shape[-2:]
-    cosine, sine = wide(cosine), wide(sine)
     if cosine.ndim == 4 and cosine.shape[1:3] != (1, rows):  # a position serves a user's heads
-        cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
+        if cosine.shape[1] > 1:
+            cosine, sine = (np.repeat(table, rows, axis=-2) for table in (cosine, sine))
         rows = cosine.size // width
-    kernels.rotary(x_BNSH, cosine, sine, out, rows, width)
+    turn(x_BNSH, cosine, sine, out, rows, width)
     return out
 
 
@@ -100,8 +107,14 @@ def _pairs_rule(
     return elementwise_plan(x_BNSH, inputs, passes=MATRIX_PASSES, flops=4)
 
 
-@quietly
 def _pairs_values(x_BNSH: Array, cosine: Array, sine: Array, *matrix: Array) -> Array:
+    if x_BNSH.itemsize != 2 or matrix:
+        return _pairs_float32(x_BNSH, wide(cosine), wide(sine), *matrix)
+    return _turned(kernels.rotary_pairs, x_BNSH, wide(cosine), wide(sine))
+
+
+@quietly
+def _pairs_float32(x_BNSH: Array, cosine: Floats, sine: Floats, *matrix: Array) -> Array:
     x = wide(x_BNSH)
     turned: Floats = np.empty_like(x)
     if matrix:
@@ -110,7 +123,7 @@ def _pairs_values(x_BNSH: Array, cosine: Array, sine: Array, *matrix: Array) -> 
     else:
         turned[..., 0::2] = -x[..., 1::2]
         turned[..., 1::2] = x[..., 0::2]
-    return narrow(x * wide(cosine) + turned * wide(sine), x_BNSH)
+    return narrow(x * cosine + turned * sine, x_BNSH)
 
 
 ROTARY_LLAMA = Op("rotary_embedding_llama", _pairs_rule, _pairs_values)

@@ -5,19 +5,19 @@ Legend: B batch, N query heads, K key-value heads, S query positions, L key posi
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Floats, Tensor, TensorSpec
 from .attention import (
     Size,
-    attend,
     attention_plan,
     attention_size,
     causal_pairs,
     check_heads,
-    mix,
     scale_of,
 )
+from .attention_values import attend, hidden, mix
 from .optional import Roles, run_given
 from .paging import check_page_table, gather
 from .shared import narrow, require_float, require_rank, wide
@@ -40,7 +40,12 @@ def sink_of(sink: Array, heads: int) -> Floats:
 
 
 def _rule(
-    is_causal: bool, scale: float, window: int | None, roles: Roles, *specs: TensorSpec
+    is_causal: bool,
+    scale: float,
+    window: int | None,
+    compute: ComputeConfig | None,
+    roles: Roles,
+    *specs: TensorSpec,
 ) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     q, k, v, mask = given["q"], given["k"], given["v"], given.get("attn_mask")
@@ -70,7 +75,7 @@ def _rule(
     elif window is not None:
         pairs = _pairs_around(positions, length, window)
     more = sum(spec.padded_bytes for spec in specs[3:])
-    return attention_plan(q, size, k, (length,) * size.batch, size.batch * pairs, more)
+    return attention_plan(compute, q, size, k, (length,) * size.batch, size.batch * pairs, more)
 
 
 def _pairs_around(positions: int, length: int, window: int) -> int:
@@ -80,24 +85,11 @@ def _pairs_around(positions: int, length: int, window: int) -> int:
     return int(np.maximum(seen, 0).sum())
 
 
-def _hidden(positions: int, length: int, start: int, is_causal: bool, window: int | None) -> Floats:
-    """-inf where query start+i does not see key j, else 0: [S,L]."""
-    ahead = np.arange(length) - (start + np.arange(positions)[:, None])
-    if is_causal:
-        hides = ahead > 0
-        if window is not None:
-            hides |= ahead <= -window
-    elif window is not None:
-        hides = abs(ahead) > window // 2
-    else:
-        hides = np.zeros_like(ahead, bool)
-    return np.where(hides, np.float32(-np.inf), np.float32(0))
-
-
 def _values(
     is_causal: bool,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     roles: Roles,
     q: Array,
     k: Array,
@@ -106,15 +98,15 @@ def _values(
 ) -> Array:
     given = dict(zip(roles[3:], others, strict=True))
     if is_causal and window is None and not given and q.dtype == k.dtype:
-        return attend(0, scale, q, k, v)
+        return attend(0, scale, compute, q, k, v)
     batch, heads, positions, _ = q.shape
     sink = sink_of(given["attention_sink"], heads) if "attention_sink" in given else None
     if "attn_mask" in given:
         bias = wide(given["attn_mask"])
     else:
-        bias = _hidden(positions, k.shape[2], 0, is_causal, window)[None, None]
+        bias = hidden(positions, k.shape[2], 0, is_causal, window)[None, None]
     bias = np.broadcast_to(bias, (batch, *bias.shape[1:]))
-    mixed = [mix(scale, *each, sink) for each in zip(q, k, v, bias, strict=True)]
+    mixed = [mix(scale, compute, *each, sink) for each in zip(q, k, v, bias, strict=True)]
     return narrow(np.stack(mixed) if mixed else np.zeros(q.shape, np.float32), q)
 
 
@@ -132,6 +124,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     sliding_window_size: int | None = None,
     attention_sink: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend: softmax(q . k^T * scale + mask) . v, of q [B,N,S,H] and k, v [B,K,L,H].
 
@@ -147,17 +140,24 @@ def scaled_dot_product_attention(
             half as many (rounded down) to either side.
         attention_sink: a score of each head, [1,N,1,1], that takes part in the softmax and adds
             nothing; it is multiplied by the scale as the others are.
+        compute: as of `attention`.
     Raises:
         ShapeError, DTypeError: the inputs do not fit together.
         InvalidArgument: a mask beside is_causal or a window; a window < 1; inputs not in tiles.
     """
-    params = (is_causal, scale_of(q, scale), sliding_window_size)
+    params = (is_causal, scale_of(q, scale), sliding_window_size, compute)
     inputs = {"q": q, "k": k, "v": v, "attn_mask": attn_mask, "attention_sink": attention_sink}
     return run_given(chip, SDPA, params, **inputs)
 
 
 def _chunked_rule(
-    start: int, scale: float, q: TensorSpec, k: TensorSpec, v: TensorSpec, page_table: TensorSpec
+    start: int,
+    scale: float,
+    compute: ComputeConfig | None,
+    q: TensorSpec,
+    k: TensorSpec,
+    v: TensorSpec,
+    page_table: TensorSpec,
 ) -> Plan:
     require_rank(4, q=q, k=k, v=v)
     batch, heads, positions, width = q.shape
@@ -171,21 +171,28 @@ def _chunked_rule(
         )
     size = Size(batch, heads, k.shape[1], positions, width)
     pairs = batch * causal_pairs(positions, start)
-    return attention_plan(q, size, k, (length,) * batch, pairs, page_table.padded_bytes)
+    more = page_table.padded_bytes
+    return attention_plan(compute, q, size, k, (length,) * batch, pairs, more)
 
 
 def _chunked_values(
-    start: int, scale: float, q: Array, k: Array, v: Array, page_table: Array
+    start: int,
+    scale: float,
+    compute: ComputeConfig | None,
+    q: Array,
+    k: Array,
+    v: Array,
+    page_table: Array,
 ) -> Array:
     length = start + q.shape[2]
-    hidden = None if q.dtype == k.dtype else _hidden(q.shape[2], length, start, True, None)
+    bias = None if q.dtype == k.dtype else hidden(q.shape[2], length, start)
     out = np.empty_like(q)
     for user in range(q.shape[0]):
         keys, values = (gather(cache, page_table, user, length) for cache in (k, v))
-        if hidden is None:
-            out[user] = attend(start, scale, q[user][None], keys[None], values[None])[0]
+        if bias is None:
+            out[user] = attend(start, scale, compute, q[user][None], keys[None], values[None])[0]
         else:
-            out[user] = narrow(mix(scale, q[user], keys, values, hidden), q)
+            out[user] = narrow(mix(scale, compute, q[user], keys, values, bias), q)
     return out
 
 
@@ -201,15 +208,17 @@ def chunked_scaled_dot_product_attention(
     chunk_start_idx: int,
     *,
     scale: float | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend causally from a chunk of a prompt to all before it, in a paged cache.
 
     Query i of q [B,N,S,H] sees positions 0 .. chunk_start_idx+i of its user in k, v
-    [blocks,K,block,H], by page table [B, pages]. In q's dtype as `attention`: the same bits.
+    [blocks,K,block,H], by page table [B, pages]. In q's dtype as `attention`: the same bits;
+    `compute` as there.
 
     Raises:
         ShapeError, DTypeError: the inputs do not fit together.
         InvalidArgument: the positions lie beyond the pages; a page is no block of the cache.
     """
-    params = (chunk_start_idx, scale_of(q, scale))
+    params = (chunk_start_idx, scale_of(q, scale), compute)
     return chip.run(CHUNKED_SDPA, (q, k, v, page_table), params)

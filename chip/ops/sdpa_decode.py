@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..errors import InvalidArgument, ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
-from .attention import Size, attend, attention_plan, check_heads, mix, scale_of
+from .attention import Size, attention_plan, check_heads, scale_of
+from .attention_values import attend, mix
 from .optional import Roles, run_given
 from .paging import check_page_table, check_positions, gather, positions_of
 from .sdpa import check_sink, sink_of
@@ -21,7 +23,12 @@ Positions = tuple[int, ...] | None
 
 
 def _rule(
-    listed: Positions, scale: float, window: int | None, roles: Roles, *specs: TensorSpec
+    listed: Positions,
+    scale: float,
+    window: int | None,
+    compute: ComputeConfig | None,
+    roles: Roles,
+    *specs: TensorSpec,
 ) -> Plan:
     given = dict(zip(roles, specs, strict=True))
     q, k, v = given["q"], given["k"], given["v"]
@@ -48,15 +55,19 @@ def _rule(
         check_sink(given["attention_sink"], heads)
     positions = (capacity - 1,) * users if listed is None else listed
     lengths = tuple(min(position + 1, window or position + 1) for position in positions)
-    size = Size(users, heads, k.shape[1], 1, width)
+    # the query heads of a key-value head are the rows of one tile, as are positions in prefill
+    kv_heads, group = k.shape[1], heads // k.shape[1]
+    size = Size(users, kv_heads, kv_heads, group, width)
     more = sum(spec.padded_bytes for spec in specs[3:])
-    return attention_plan(q, size, k, lengths, sum(lengths), more)
+    pairs = group * sum(lengths)
+    return attention_plan(compute, q, size, k, lengths, pairs, more, max(lengths, default=0))
 
 
 def _values(
     listed: Positions,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     roles: Roles,
     q: Array,
     k: Array,
@@ -78,26 +89,57 @@ def _values(
         if not length:
             continue
         if page_table is None:
-            keys, values = (cache[user, :, first:length] for cache in (k, v))
+            keys, values = k[user], v[user]
         else:
-            keys, values = (gather(c, page_table, user, length)[:, first:] for c in (k, v))
+            keys, values = (gather(cache, page_table, user, length) for cache in (k, v))
+        if first:
+            keys, values = (np.ascontiguousarray(x[:, first:length]) for x in (keys, values))
+        seen = length - first
         rows = q[0, user, :, None]  # [N,1,H]
         if bias is not None or sink is not None or q.dtype != k.dtype:
             part = None if bias is None else bias[user, 0, :, None, first:length]
-            mixed = narrow(mix(scale, rows, _whole(keys), _whole(values), part, sink), q)
+            held = keys[:, :seen], values[:, :seen]
+            mixed = narrow(mix(scale, compute, rows, *held, part, sink), q)
         else:
-            mixed = attend(
-                length - first - 1, scale, rows[None], _whole(keys)[None], _whole(values)[None]
-            )
+            mixed = attend(seen - 1, scale, compute, rows[None], keys[None], values[None])
         out[0, user] = mixed.reshape(heads, width)
     return out
 
 
-def _whole(part: Array) -> Array:
-    return np.ascontiguousarray(part)
-
-
 SDPA_DECODE = Op("scaled_dot_product_attention_decode", _rule, _values)
+
+
+def _plain_rule(
+    listed: tuple[int, ...],
+    scale: float,
+    window: int | None,
+    compute: ComputeConfig | None,
+    *specs: TensorSpec,
+) -> Plan:
+    return _rule(listed, scale, window, compute, ("q", "k", "v"), *specs)
+
+
+def _plain_values(
+    listed: tuple[int, ...],
+    scale: float,
+    window: int | None,
+    compute: ComputeConfig | None,
+    q: Array,
+    k: Array,
+    v: Array,
+) -> Array:
+    """The same, all users at once where they stand at one position and see all before it."""
+    first, users = listed[0], len(listed)
+    is_whole = first >= 0 and (window is None or first < window) and q.dtype == k.dtype
+    if is_whole and listed.count(first) == users:
+        rows = q.reshape(users, q.shape[2], 1, q.shape[3])
+        return attend(first, scale, compute, rows, k, v).reshape(q.shape)
+    return _values(listed, scale, window, compute, ("q", "k", "v"), q, k, v)
+
+
+PLAIN_SDPA_DECODE = Op(  # what a decode step asks for
+    "scaled_dot_product_attention_decode", _plain_rule, _plain_values
+)
 PAGED_SDPA_DECODE = Op("paged_scaled_dot_product_attention_decode", _rule, _values)
 
 
@@ -112,6 +154,7 @@ def scaled_dot_product_attention_decode(
     scale: float | None = None,
     sliding_window_size: int | None = None,
     attention_sink: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend from each user's newest position to its cache: q [1,B,N,H], k and v [B,K,L,H].
 
@@ -123,16 +166,18 @@ def scaled_dot_product_attention_decode(
             leaves a user out: its rows are zeros. What is in a tensor does not enter the time
             planned: that is of a full cache.
         attn_mask: added to the scaled scores: [B,1,N,L], of which any may be 1.
-        scale, sliding_window_size, attention_sink: see `scaled_dot_product_attention`; the sink
-            may also be [N, any], of which the first column counts.
+        scale, sliding_window_size, attention_sink, compute: see `scaled_dot_product_attention`; the
+            sink may also be [N, any], of which the first column counts.
     Raises:
         ShapeError, DTypeError: the inputs do not fit together.
         InvalidArgument: a position lies beyond the cache; a window < 1; inputs not in tiles.
     """
+    listed, tensor = _split(cur_pos)
+    params = (listed, scale_of(q, scale), sliding_window_size, compute)
+    if listed and attn_mask is None and attention_sink is None:
+        return chip.run(PLAIN_SDPA_DECODE, (q, k, v), params)
     inputs = {"q": q, "k": k, "v": v, "attn_mask": attn_mask, "attention_sink": attention_sink}
-    listed, inputs["cur_pos"] = _split(cur_pos)
-    params = (listed, scale_of(q, scale), sliding_window_size)
-    return run_given(chip, SDPA_DECODE, params, **inputs)
+    return run_given(chip, SDPA_DECODE, params, **inputs, cur_pos=tensor)
 
 
 def paged_scaled_dot_product_attention_decode(
@@ -147,6 +192,7 @@ def paged_scaled_dot_product_attention_decode(
     scale: float | None = None,
     sliding_window_size: int | None = None,
     attention_sink: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """`scaled_dot_product_attention_decode` over a paged cache: k and v [blocks,K,block,H].
 
@@ -157,7 +203,7 @@ def paged_scaled_dot_product_attention_decode(
     """
     inputs = {"q": q, "k": k, "v": v, "page_table": page_table}
     listed, tensor = _split(cur_pos)
-    params = (listed, scale_of(q, scale), sliding_window_size)
+    params = (listed, scale_of(q, scale), sliding_window_size, compute)
     optional = {"attn_mask": attn_mask, "attention_sink": attention_sink, "cur_pos": tensor}
     return run_given(chip, PAGED_SDPA_DECODE, params, **inputs, **optional)
 

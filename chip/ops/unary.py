@@ -1,18 +1,22 @@
 """Functions of one tensor, element by element: arithmetic, powers, logarithms, angles, rounding.
 
 bfloat16: the nearest number but for double rounding, from a table; float32: computed in float64 (or
-exactly) and rounded once. Infinity and NaN go through as IEEE says; nothing warns.
+exactly) and rounded once. Infinity and NaN go through as IEEE says; nothing warns. Four of them
+take a compute config, which has them computed by a routine of the vector unit: see vector_unit.py.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..errors import InvalidArgument
 from ..state import ChipState
 from ..tensor import Array, Tensor
 from . import erf as error_function
+from . import vector_unit
 from .pointwise import Pointwise, vector_passes
+from .vector_unit import VectorFunction
 
 
 def _simple(
@@ -30,10 +34,17 @@ CEIL = _simple("ceil", np.ceil, 6).op()
 TRUNC = _simple("trunc", np.trunc, 5).op()
 FRAC = _simple("frac", lambda x: x - np.trunc(x), 6).op()
 ROUND = _simple("round", np.rint, 6).op()
-RECIPROCAL = Pointwise("reciprocal", lambda x: 1 / x, vector_passes("reciprocal"), 1, True).op()
-SQRT = Pointwise("sqrt", np.sqrt, vector_passes("rsqrt", plain=1), 1, True).op()
-RSQRT = Pointwise("rsqrt", lambda x: 1 / np.sqrt(x), vector_passes("rsqrt"), 2).op()
-EXP = Pointwise("exp", np.exp, vector_passes("exp")).op()
+RECIPROCAL = VectorFunction.of(
+    Pointwise("reciprocal", lambda x: 1 / x, vector_passes("reciprocal"), 1, True),
+    vector_unit.RECIPROCAL,
+)
+SQRT = VectorFunction.of(
+    Pointwise("sqrt", np.sqrt, vector_passes("rsqrt", plain=1), 1, True), vector_unit.SQRT
+)
+RSQRT = VectorFunction.of(
+    Pointwise("rsqrt", lambda x: 1 / np.sqrt(x), vector_passes("rsqrt"), 2), vector_unit.RSQRT
+)
+EXP = VectorFunction.of(Pointwise("exp", np.exp, vector_passes("exp")), vector_unit.EXP)
 EXP2 = Pointwise("exp2", np.exp2, vector_passes("exp", plain=1)).op()
 EXPM1 = Pointwise("expm1", np.expm1, vector_passes("exp", plain=1)).op()
 LOG = Pointwise("log", np.log, vector_passes("log")).op()
@@ -104,24 +115,24 @@ def round(chip: ChipState, x: Tensor) -> Tensor:
     return chip.run(ROUND, (x,))
 
 
-def reciprocal(chip: ChipState, x: Tensor) -> Tensor:
+def reciprocal(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """1 / x; infinity at 0."""
-    return chip.run(RECIPROCAL, (x,))
+    return RECIPROCAL.run(chip, x, compute)
 
 
-def sqrt(chip: ChipState, x: Tensor) -> Tensor:
+def sqrt(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """The square root; NaN below 0."""
-    return chip.run(SQRT, (x,))
+    return SQRT.run(chip, x, compute)
 
 
-def rsqrt(chip: ChipState, x: Tensor) -> Tensor:
+def rsqrt(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """1 / sqrt(x); infinity at 0, NaN below."""
-    return chip.run(RSQRT, (x,))
+    return RSQRT.run(chip, x, compute)
 
 
-def exp(chip: ChipState, x: Tensor) -> Tensor:
+def exp(chip: ChipState, x: Tensor, compute: ComputeConfig | None = None) -> Tensor:
     """e to the power of x."""
-    return chip.run(EXP, (x,))
+    return EXP.run(chip, x, compute)
 
 
 def exp2(chip: ChipState, x: Tensor) -> Tensor:

@@ -6,11 +6,13 @@ H head dim.
 
 import numpy as np
 
+from ..compute_config import ComputeConfig
 from ..errors import DTypeError, InvalidArgument, ShapeError
 from ..memory.written import Touch
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
-from .attention import attention_plan, attention_size, causal_pairs, mix, scale_of
+from .attention import attention_plan, attention_size, causal_pairs, scale_of
+from .attention_values import hidden, mix
 from .shared import narrow, quietly, require_float, wide
 
 
@@ -18,6 +20,7 @@ def _rule(
     start: int,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     q_BNSH: TensorSpec,
     k_BKLH: TensorSpec,
     v_BKLH: TensorSpec,
@@ -41,7 +44,7 @@ def _rule(
     pairs = size.batch * causal_pairs(size.positions, start, window)
     seen = start + size.positions - _first_seen(start, window)
     more = 0 if sinks is None else sinks.padded_bytes
-    return attention_plan(q_BNSH, size, k_BKLH, (seen,) * size.batch, pairs, more)
+    return attention_plan(compute, q_BNSH, size, k_BKLH, (seen,) * size.batch, pairs, more)
 
 
 def _first_seen(start: int, window: int | None) -> int:
@@ -54,22 +57,18 @@ def _values(
     start: int,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     q_BNSH: Array,
     k_BKLH: Array,
     v_BKLH: Array,
     sinks: Array | None = None,
 ) -> Array:
     first, positions = _first_seen(start, window), q_BNSH.shape[2]
-    keys = np.arange(first, start + positions)
-    queries = np.arange(start, start + positions)[:, None]
-    hidden = keys > queries
-    if window is not None:
-        hidden |= keys <= queries - window
-    bias = np.where(hidden, np.float32(-np.inf), np.float32(0))
+    bias = hidden(positions, start + positions - first, start - first, True, window)
     sink_N = None if sinks is None else wide(sinks).reshape(-1)
     seen = slice(first, start + positions)
     users = [
-        mix(scale, q_NSH, k_KLH[:, seen], v_KLH[:, seen], bias, sink_N)
+        mix(scale, compute, q_NSH, k_KLH[:, seen], v_KLH[:, seen], bias, sink_N)
         for q_NSH, k_KLH, v_KLH in zip(q_BNSH, k_BKLH, v_BKLH, strict=True)
     ]
     return narrow(np.stack(users) if users else np.empty(q_BNSH.shape, np.float32), q_BNSH)
@@ -79,6 +78,7 @@ def _touches(
     start: int,
     scale: float,
     window: int | None,
+    compute: ComputeConfig | None,
     q_BNSH: TensorSpec,
     k_BKLH: TensorSpec,
     v_BKLH: TensorSpec,
@@ -101,6 +101,7 @@ def windowed_attention(
     scale: float | None = None,
     window: int | None = None,
     sinks: Tensor | None = None,
+    compute: ComputeConfig | None = None,
 ) -> Tensor:
     """Attend as `attention` does, but see only a window of keys, or share with sinks.
 
@@ -110,9 +111,10 @@ def windowed_attention(
         window: how many keys a query sees, its own included; None: all before it.
         sinks: [1,N,1,1], a score of each head that takes probability and gives none; it is
             multiplied by `scale` like the others, as in ttnn.
+        compute: as of `attention`.
     Raises:
         ShapeError, DTypeError: the tensors do not fit.
         InvalidArgument: the positions lie beyond the cache, or the window is empty.
     """
     inputs = (q, k, v) if sinks is None else (q, k, v, sinks)
-    return chip.run(WINDOWED_ATTENTION, inputs, (start, scale_of(q, scale), window))
+    return chip.run(WINDOWED_ATTENTION, inputs, (start, scale_of(q, scale), window, compute))

@@ -1,6 +1,6 @@
 """One decoder layer: attention and MLP with their norms and residuals.
 
-Legend: B batch, S sequence, D model.
+Legend: B users, S positions of one of them, D model.
 """
 
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from ...chip.tensor import Tensor
 from ...mesh.program import MeshChip
 from ..kv_cache import LayerCache
-from .attention import Attention, Rotary
+from ..step import Step
+from .attention import Attention
 from .experts import ExpertMlp
 from .mlp import GatedMlp
 from .norm import Norm
+from .rotary import Rotary
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,18 +32,18 @@ class Block:
     is_parallel: bool = False
 
     def __call__(
-        self, chip: MeshChip, x_BSD: Tensor, rotary: Rotary, cache: LayerCache, start: int
+        self, chip: MeshChip, x: Tensor, rotary: Rotary, cache: LayerCache, step: Step
     ) -> Tensor:
-        """x [B, S, D] at positions start..start+S to [B, S, D]."""
-        normed = _normed(chip, self.norm_before_attention, x_BSD)
-        mixed = self.attention(chip, normed, rotary, cache, start)
+        """x [1, S, D] (prefill) or [1, 1, B, D] (decode) to the same."""
+        normed = _normed(chip, self.norm_before_attention, x)
+        mixed = self.attention(chip, normed, rotary, cache, step)
         if self.is_parallel:
-            hidden = self.mlp(chip, _normed(chip, self.norm_before_mlp, x_BSD))
-            return chip.add(x_BSD, chip.add(mixed, hidden))
-        x_BSD = chip.add(x_BSD, _normed(chip, self.norm_after_attention, mixed))
-        hidden = self.mlp(chip, _normed(chip, self.norm_before_mlp, x_BSD))
-        return chip.add(x_BSD, _normed(chip, self.norm_after_mlp, hidden))
+            hidden = self.mlp(chip, _normed(chip, self.norm_before_mlp, x))
+            return chip.add(x, chip.add(mixed, hidden))
+        x = chip.add(x, _normed(chip, self.norm_after_attention, mixed))
+        hidden = self.mlp(chip, _normed(chip, self.norm_before_mlp, x))
+        return chip.add(x, _normed(chip, self.norm_after_mlp, hidden))
 
 
-def _normed(chip: MeshChip, norm: Norm | None, x_BSD: Tensor) -> Tensor:
-    return x_BSD if norm is None else norm(chip, x_BSD)
+def _normed(chip: MeshChip, norm: Norm | None, x: Tensor) -> Tensor:
+    return x if norm is None else norm(chip, x)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshtwin.chip.dtype import DType
+from meshtwin.chip.tensor import decode, encode
 from meshtwin.collectives.bench import (
     COLLECTIVES,
     LARGEST,
@@ -18,6 +19,7 @@ from meshtwin.collectives.bench import (
     Row,
     default_iterations,
     gb_per_s,
+    shape_of,
     sizes,
     whole_count,
 )
@@ -119,6 +121,29 @@ def test_a_mean_is_the_exact_sum_divided_and_rounded_once(num_ranks: int, dtype:
     exact = whole_inputs(inputs, 300).astype(np.float64).mean(0)
     precision = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}[dtype.label]
     assert np.all(abs(inputs.reduced(0, 300) - exact) <= 1.01 * precision * exact)
+
+
+@given(
+    NUM_RANKS,
+    st.sampled_from([(DType.BFP8_B, None), (DType.FLOAT32, DType.BFP4_B)]),
+    st.sampled_from([None, *REDUCTIONS]),
+)
+def test_inputs_and_sums_of_blocks_are_exact(
+    num_ranks: int, formats: tuple[DType, DType | None], reduction: str | None
+) -> None:
+    dtype, wire = formats
+    inputs = Inputs(num_ranks, dtype, reduction, wire)
+    given_in = whole_inputs(inputs, 320)
+    sums = given_in if reduction is None else REDUCTIONS[reduction].reduce(given_in)[None]
+    for values in (given_in, sums):
+        rows = values.reshape(-1, 16).astype(np.float32)
+        assert np.array_equal(decode(encode(rows, wire or dtype), wire or dtype), rows)
+
+
+def test_sizes_of_block_floats_are_whole_blocks_in_equal_parts() -> None:
+    count = whole_count(1000, 4, DType.BFP8_B)
+    assert count == 1000 // 17 // 4 * 4 * 16
+    assert DType.BFP8_B.num_bytes(shape_of(count, DType.BFP8_B)) == count // 16 * 17
 
 
 @given(NUM_RANKS, st.integers(0, 1000), st.integers(0, 1000))

@@ -8,13 +8,13 @@ import pytest
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.tensor import decode, encode
 from meshtwin.collectives.errors import CollectiveError
-from meshtwin.collectives.reduce_op import REDUCIBLE
+from meshtwin.collectives.reduce_op import REDUCIBLE, REDUCIBLE_BLOCKS
 from meshtwin.mesh.program import MeshChip
 
 from ..spmd import run_spmd
 
-ONLY_MOVED = [dtype for dtype in DType if dtype not in REDUCIBLE]
-BLOCK_FLOATS = [dtype for dtype in DType if dtype.block]
+MOVED = [dtype for dtype in DType if dtype not in REDUCIBLE]
+ONLY_MOVED = [dtype for dtype in MOVED if dtype not in REDUCIBLE_BLOCKS]
 TRANSPORTS = ("shared_memory", "routed")
 
 
@@ -25,8 +25,10 @@ def numbers(dtype: DType, rank: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-@pytest.mark.parametrize("dtype", ONLY_MOVED, ids=str)
-def test_what_is_not_added_up_still_moves_bit_for_bit(dtype: DType, transport: str) -> None:
+@pytest.mark.parametrize("dtype", MOVED, ids=str)
+def test_what_is_not_added_up_as_single_numbers_moves_bit_for_bit(
+    dtype: DType, transport: str
+) -> None:
     def program(chip: MeshChip) -> list[np.ndarray]:
         x = chip.tensor(numbers(dtype, chip.rank), dtype)
         moved = [
@@ -81,25 +83,8 @@ def test_what_is_not_added_up_is_refused_with_the_formats_that_are(dtype: DType)
     run_spmd("p300", program)
 
 
-@pytest.mark.parametrize("dtype", BLOCK_FLOATS, ids=str)
-def test_blocks_are_not_cut_nor_joined(dtype: DType) -> None:
-    def program(chip: MeshChip) -> None:
-        x, scalar = chip.tensor(np.ones((4, 32)), dtype), chip.tensor(1.0, dtype)
-        calls: list[Callable[[], object]] = [
-            lambda: chip.all_gather(x, dim=-1),
-            lambda: chip.all_to_all(x, dim=0, concat_dim=1),
-            lambda: chip.all_gather(scalar, dim=0),
-        ]
-        for call in calls:
-            with pytest.raises(CollectiveError, match="along the last dim"):
-                call()
-        assert chip.broadcast(scalar).to_numpy().tolist() == 1.0
-
-    run_spmd("p300", program)
-
-
-@pytest.mark.parametrize("wire", [DType.BFP8_B, DType.TF32, DType.FP8_E4M3], ids=str)
-def test_only_plain_floats_are_wire_dtypes(wire: DType) -> None:
+@pytest.mark.parametrize("wire", [DType.BFP8_A, DType.TF32, DType.FP8_E4M3], ids=str)
+def test_only_floats_that_are_added_up_are_wire_dtypes(wire: DType) -> None:
     def program(chip: MeshChip) -> None:
         with pytest.raises(
             CollectiveError, match=rf"wire_dtype {wire.label} .* must be float formats that"

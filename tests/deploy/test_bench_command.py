@@ -37,7 +37,9 @@ def test_help_says_what_size_means_and_gives_an_example(capsys: pytest.CaptureFi
             "no box is called 'quietbox3'. Did you mean 'quietbox",
         ),
         (["all_reduce", "--dtype", "float33"], "unknown dtype 'float33': did you mean 'float32'?"),
-        (["all_reduce", "--dtype", "bfp8_b"], "dtype bfp8_b: measured are float32, bfloat16,"),
+        (["all_reduce", "--dtype", "bfp2_b"], "dtype bfp2_b: measured are float32, bfloat16,"),
+        (["all_reduce", "--wire-dtype", "bfp8_a"], "bfp4_b); the nearest is bfp8_b"),
+        (["all_gather", "--dtype", "i32", "--wire-dtype", "bf16"], "leave wire_dtype out"),
         (["all_reduce", "--op", "summ"], "unknown op 'summ': did you mean 'sum'?"),
         (["all_reduce", "--axis", "depth"], "mesh axis 'depth' does not exist; legal: 0, 1"),
         (["all_reduce", "--min", "4Q"], "'4Q' is not a size: give bytes, 1 or more, or a number"),
@@ -104,6 +106,22 @@ def test_every_reduction_is_exact_in_every_dtype(
     trial = Trial("all_reduce", dtype, options={"op": op}, warmup=0, repeats=1, iterations=1)
     (row,) = measure(quietbox2_mesh, trial, [2048])
     assert (row.redop, row.num_wrong) == (op, 0)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("op", [None, *REDUCTIONS])
+@pytest.mark.parametrize(("dtype", "wire"), [("bfp8_b", None), ("bf16", "bfp8_b")])
+def test_block_floats_are_measured_and_right(
+    op: str | None, dtype: str, wire: str | None, quietbox2_mesh: MeshDevice
+) -> None:
+    options = {} if wire is None else {"wire_dtype": wire}
+    name = "all_gather" if op is None else "all_reduce"
+    options |= {} if op is None else {"op": op}
+    trial = Trial(name, DType.parse(dtype), options=options, warmup=0, repeats=1, iterations=1)
+    (row,) = measure(quietbox2_mesh, trial, [4 * 64 * 17])
+    assert row.num_wrong == 0
+    if wire is None:
+        assert (row.size, row.count) == (64 * 4 * 17, 64 * 16 * (1 if op is None else 4))
 
 
 @pytest.mark.ray

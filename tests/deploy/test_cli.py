@@ -178,3 +178,22 @@ def test_generate_streams_text_and_then_a_table(
     assert "sim TTFT" in out
     assert "DRAM of chip 0" in out
     assert "opening p150: 1 chip" in err
+
+
+@pytest.mark.ray
+def test_several_prompts_are_one_batch_and_each_gets_its_own_text(
+    tiny_model: Path, ray_session: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(tiny_model), "--box", "p150", "--max-tokens", "3"]
+    options += ["--dtype", "float32"]
+    prompts, own = ["the cat", "the", "cat the cat"], ("token_ids", "text", "num_prompt_tokens")
+    assert main(["generate", *prompts, *options, "--json"]) == 0
+    users = json.loads(capsys.readouterr().out)["users"]
+    for prompt, user in zip(prompts, users, strict=True):
+        assert main(["generate", prompt, *options, "--json"]) == 0
+        alone = json.loads(capsys.readouterr().out)
+        assert [user[key] for key in own] == [alone[key] for key in own]
+    assert main(["generate", *prompts, *options]) == 0
+    out = capsys.readouterr().out
+    assert all(f"> {prompt}\n" in out for prompt in prompts)
+    assert "3 users" in out and "tokens/s/user" in out

@@ -91,3 +91,28 @@ def test_misuse_names_what_is_legal(capsys: pytest.CaptureFixture[str]) -> None:
             main(argv)
         assert stop.value.code == 2
         assert text in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("wire", "tile_bytes"), [("bfp8_b", 1088), ("bfp4_b", 576)])
+def test_a_wire_dtype_costs_the_bytes_of_its_tiles(
+    wire: str, tile_bytes: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = answer(capsys, "all_gather")
+    packed = answer(capsys, "all_gather", "--wire-dtype", wire)
+    assert f"wire {wire}, rounding hop" in str(packed["call"])
+    carried = [
+        {row["algorithm"]: row["busiest_link_bytes"] for row in found["algorithms"]}  # type: ignore[attr-defined]
+        for found in (plain, packed)
+    ]
+    assert carried[1]["ring"] * 2048 == carried[0]["ring"] * tile_bytes
+
+
+def test_block_floats_are_explained_as_tensors_and_wrong_wires_are_misuse(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = answer(capsys, "reduce_scatter", "--dtype", "bfp8_b", "--bytes", "17K")
+    assert "shape (1024, 16), bfp8_b" in str(found["call"])
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "all_reduce", "--wire-dtype", "tf32"])
+    assert stop.value.code == 2
+    assert "the nearest is float32" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from meshtwin.chip.compute_config import EXACT, ComputeConfig, Fidelity
 from meshtwin.chip.dtype import DType
 from meshtwin.models import programs
 from meshtwin.models.builder import DecoderBuilder
-from meshtwin.models.compute import model_compute
+from meshtwin.models.compute import attention_compute, model_compute
 from meshtwin.models.layers.mlp import GatedMlp
 
 from .reference import ReferenceLlama
@@ -36,7 +36,13 @@ def test_block_floats_are_multiplied_in_as_few_phases_as_leave_them_whole() -> N
     assert model_compute(DType.BFLOAT16, DType.BFP4_B).fidelity is Fidelity.LOFI
 
 
-def test_one_config_is_that_of_every_linear_layer() -> None:
+def test_attention_multiplies_as_the_chips_software_has_it() -> None:
+    assert attention_compute(DType.FLOAT32) is EXACT
+    ours = attention_compute(DType.BFLOAT16)
+    assert ours.fidelity is ComputeConfig.default("attention", "bfloat16").fidelity
+
+
+def test_one_config_is_that_of_every_layer() -> None:
     lofi = ComputeConfig(Fidelity.LOFI)
 
     def layers(builder: DecoderBuilder) -> list[ComputeConfig | None]:
@@ -47,12 +53,13 @@ def test_one_config_is_that_of_every_linear_layer() -> None:
         found = [decoder.head.compute]
         for block in decoder.blocks:
             assert isinstance(block.mlp, GatedMlp)
-            found += [block.attention.compute, block.mlp.compute, block.mlp.down_compute]
+            found += [block.attention.compute, block.attention.mix_compute]
+            found += [block.mlp.compute, block.mlp.down_compute]
         return found
 
     with Model(tiny_config(), "BF16") as model:
         (found,) = model.run(1, DType.BFLOAT16, layers)
-    assert found == [lofi] * 7
+    assert found == [lofi] * 9
 
 
 def test_fewer_phases_take_a_model_further_from_the_reference() -> None:

@@ -56,8 +56,8 @@ def stepwise(ids: list[int], prefill: int) -> Program:
         rows = []
         for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
             logits = decoder.forward(chip, np.array([ids[start:end]], np.int32))
-            rows.append(chip.all_gather(logits, dim=-1).to_numpy()[0])
-        return np.concatenate(rows)[:, : builder.config.vocab_size]
+            rows.append(chip.all_gather(logits, dim=-1).to_numpy().ravel())
+        return np.stack(rows)[:, : builder.config.vocab_size]
 
     return program
 

@@ -29,7 +29,8 @@ def logits(folder: Path, num_chips: int, dtype: DType, prefill: int = len(IDS)) 
         parts = []
         for part in [IDS[:prefill], *([token] for token in IDS[prefill:])]:
             found = decoder.forward(chip, np.array([part], np.int32), every=True)
-            parts.append(chip.all_gather(found, dim=-1).to_numpy()[0])
+            whole = chip.all_gather(found, dim=-1).to_numpy()
+            parts.append(whole.reshape(-1, whole.shape[-1]))
         return np.concatenate(parts)[:, : config.vocab_size]
 
     found: Array = run_spmd(BOXES[num_chips], program)[0]

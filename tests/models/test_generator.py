@@ -35,6 +35,7 @@ from .tiny import hf_config, tiny_config, write_tiny
 pytestmark = pytest.mark.ray
 
 PROMPT = [3, 1, 4, 1, 5]
+BATCH = [PROMPT, [7], [2, 7, 1, 8, 2, 8, 1, 8, 2]]  # users stand at different positions
 NUM_NEW = 8
 SIZES: dict[str, Any] = {  # 9 heads and 101 tokens divide over none of the meshes
     "vocab_size": 101,
@@ -146,6 +147,59 @@ def test_the_models_own_end_token_stops_unless_other_stops_are_given(
     stopping = Generator(on_p300.mesh, write_tiny(tmp_path, config))
     assert new_tokens(stopping) == free[: free.index(free[2]) + 1]
     assert new_tokens(stopping, stop_ids=()) == free
+
+
+def test_each_prompt_of_a_batch_gets_the_tokens_that_it_gets_alone(
+    on_any: Generator, reference: ReferenceLlama
+) -> None:
+    users = on_any.generate_batch(BATCH, NUM_NEW)
+    assert [user.token_ids for user in users] == [reference.greedy(p, NUM_NEW) for p in BATCH]
+    assert [user.num_prompt_tokens for user in users] == [5, 1, 9]
+    assert [user.stopped_by for user in users] == ["max_tokens"] * 3
+
+
+@pytest.mark.parametrize("kind", SAMPLINGS)
+def test_a_seed_gives_each_prompt_of_a_batch_the_tokens_that_it_gets_alone(
+    on_p300: Generator, kind: str
+) -> None:
+    sampling = SAMPLINGS[kind]
+    together = on_p300.generate_batch(BATCH, NUM_NEW, sampling)
+    for user, prompt in zip(together, BATCH, strict=True):
+        assert user.token_ids == list(on_p300.generate(prompt, NUM_NEW, sampling))
+
+
+def test_each_prompt_of_a_batch_ends_at_its_own_stop_token(on_p300: Generator) -> None:
+    free = [user.token_ids for user in on_p300.generate_batch(BATCH, NUM_NEW)]
+    stops = {free[0][0], free[1][3]}
+    users = on_p300.generate_batch(BATCH, NUM_NEW, stop_ids=stops)
+    for user, tokens in zip(users, free, strict=True):
+        end = next((place for place, token in enumerate(tokens) if token in stops), None)
+        assert user.token_ids == tokens[: NUM_NEW if end is None else end + 1]
+        assert user.stopped_by == ("max_tokens" if end is None else "end_of_sequence")
+    assert users[0].num_new_tokens == 1 and users[0].sim_decode_s == 0
+
+
+def test_the_times_of_a_batch_are_each_users_own(on_p300: Generator) -> None:
+    alone = on_p300.generate_batch([BATCH[0]], NUM_NEW)[0]
+    assert alone.sim_ttft_s > 0 and alone.wall_ttft_s > 0
+    users = on_p300.generate_batch(BATCH, NUM_NEW)
+    ttft = [user.sim_ttft_s for user in users]
+    assert alone.sim_ttft_s == pytest.approx(ttft[0]) and ttft == sorted(ttft)
+    assert len({user.sim_decode_s for user in users}) == 1
+    assert alone.sim_decode_s < users[0].sim_decode_s < 1.5 * alone.sim_decode_s
+
+
+def test_a_batch_ends_an_earlier_sequence_and_may_be_of_no_tokens(on_p300: Generator) -> None:
+    first = on_p300.generate(PROMPT, NUM_NEW)
+    next(first)
+    users = on_p300.generate_batch([PROMPT, PROMPT], 0)
+    assert [user.token_ids for user in users] == [[], []]
+    with pytest.raises(SequenceReplaced):
+        next(first)
+    with pytest.raises(TokenError, match="there are no prompts"):
+        on_p300.generate_batch([])
+    with pytest.raises(TokenError, match="the prompt is empty"):
+        on_p300.generate_batch([PROMPT, []], 1)
 
 
 def test_the_config_asked_for_is_what_the_chips_compute_with(

@@ -70,6 +70,19 @@ def test_greedy_tokens_in_float32_are_the_golden_ones(in_float32: Generator, pro
     assert tokens[:num_decided] == ids[:num_decided]
 
 
+def test_all_prompts_at_once_in_float32_give_the_golden_tokens(in_float32: Generator) -> None:
+    """Each user up to its first step that is not decided; on 32 chips the first tokens."""
+    count = NUM_DECODED_ON_32 if in_float32.mesh.num_chips == 32 else None
+    longest = max(len(golden["f32"]["ids"]) for golden in PROMPTS)
+    prompt_ids = [golden["prompt_ids"] for golden in PROMPTS]
+    users = in_float32.generate_batch(prompt_ids, count or longest)
+    for user, golden in zip(users, PROMPTS, strict=True):
+        num_decided = decided_in_a_row(golden["f32"]["gap_top1_top2"], GAP_FLOAT32)
+        num_decided = min(num_decided, user.num_new_tokens)
+        assert num_decided >= 5
+        assert user.token_ids[:num_decided] == golden["f32"]["ids"][:num_decided]
+
+
 @prompts
 def test_each_decided_step_in_float32_is_golden_teacher_forced(
     in_float32: Generator, prompt: int

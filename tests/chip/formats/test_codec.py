@@ -100,6 +100,8 @@ def test_every_code_of_fp8_e4m3_has_its_value() -> None:
 
 def test_types_of_ml_dtypes_are_read_by_their_bits() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
+    halves = np.array([1.5, -2.5], ml_dtypes.bfloat16)
+    assert encode(halves, DType.INT8, "truncate").tolist() == [1, -2]
     numbers = np.array([1.5, -2, 0.1, 448], np.float32)
     for kind, dtype in (
         (ml_dtypes.bfloat16, DType.BFLOAT16),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import InvalidArgument
 from meshtwin.chip.formats.codec import decode, encode
@@ -20,6 +21,18 @@ BLOCKS = {DType.BFP8_B: 7, DType.BFP4_B: 3, DType.BFP2_B: 1}
 def one(value: float, dtype: DType, rounding: str = "nearest_even") -> float:
     """What is left of a number."""
     return float(decode(encode(np.array([value], np.float32), dtype, rounding), dtype, (1,))[0])
+
+
+def test_floats_are_truncated_to_integers_only_and_integers_stay() -> None:
+    chip, plan = Chip.open("p150"), Chip.open("p150", plan=True)
+    found = chip.tensor(np.array([-1.9, 2.5, np.nan]), "int32", rounding="truncate")
+    assert found.to_numpy().tolist() == [-1, 2, -(2**31)]
+    assert encode(np.array([2**24 + 1]), DType.INT32, "truncate").tolist() == [2**24 + 1]
+    for mode in (chip, plan):
+        with pytest.raises(InvalidArgument, match="rounding='truncate' is for integer formats"):
+            mode.tensor(np.zeros(3), "bf16", rounding="truncate")
+        with pytest.raises(InvalidArgument, match="typecast: rounding='truncate'"):
+            mode.typecast(mode.tensor(np.zeros(3)), "bf16", "truncate")
 
 
 def bfloat16(value: float) -> float:

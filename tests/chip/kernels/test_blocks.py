@@ -85,6 +85,27 @@ def test_a_product_with_blocks_has_the_bits_of_the_product_with_their_words(
 
 
 @pytest.mark.parametrize("bits", [8, 4])
+@pytest.mark.parametrize("k", [32, 576, 1088, 2080])
+@pytest.mark.parametrize(
+    "special", [[], [0], [0x8000], [0x0040], [0x0100], [0x7E00], [0x7F80]], ids=lambda s: f"x{s}"
+)
+def test_one_row_has_the_bits_of_the_model_whatever_numbers_are_among_the_usual_ones(
+    core: Any, k: int, bits: int, special: list[int]
+) -> None:
+    """In x: zeros, denormals, small and large; in rows of w: exponents 0 to 9, 254 and 255."""
+    n = 15
+    x, packed = random_words((1, k), k), any_blocks(n, k, bits, 2, 110, 130)
+    x[0, 5 : 5 + len(special)] = special
+    packed[2:14, k // 32] = [*range(10), 254, 255]
+    packed[14, k // 16 :] = 0x80 if bits == 8 else 0x88  # zeros with a sign
+    words = np.empty((n, k), np.uint16)
+    plain.unpack_blocks(packed, words, k, bits)
+    out = np.empty((1, n), np.float32)
+    core.linear_block(x, packed, bits, None, out, 1, n, k)
+    assert out.tobytes() == model_linear(x, words).tobytes()
+
+
+@pytest.mark.parametrize("bits", [8, 4])
 def test_rows_of_float32_meet_blocks_too(core: Any, bits: int) -> None:
     x = np.random.default_rng(1).standard_normal((5, 80)).astype(np.float32)
     packed = any_blocks(9, 80, bits, 2)

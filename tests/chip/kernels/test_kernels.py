@@ -166,6 +166,14 @@ def test_softmax_agrees_with_float64(core: Any, n: int) -> None:
         assert np.allclose(out, exact, rtol=1e-5, atol=1e-37)
 
 
+def test_softmax_gives_no_subnormal_powers(core: Any) -> None:
+    x = np.array([[0, -87, -87.5, -103, -np.inf]], np.float32)
+    for module in (core, plain):
+        out = np.empty_like(x)
+        module.softmax(x, out, 5)
+        assert out[0, 1] > 0 and out[0, 2:].tolist() == [0, 0, 0]
+
+
 def test_softmax_of_nan_is_nan_and_of_no_rows_nothing(core: Any) -> None:
     out = np.empty((2, 3), np.float32)
     for module in (core, plain):

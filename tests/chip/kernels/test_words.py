@@ -12,7 +12,17 @@ from meshtwin.chip import kernels
 
 from .words import ISAS, any_words, model_linear, random_words, to_words
 
-SHAPES = [(1, 4, 32), (1, 9, 96), (2, 5, 576), (5, 70, 33), (8, 7, 1), (13, 130, 64), (57, 6, 4800)]
+SHAPES = [
+    (1, 4, 32),
+    (1, 9, 96),
+    (1, 3, 31),
+    (1, 131, 609),
+    (2, 5, 576),
+    (5, 70, 33),
+    (8, 7, 1),
+    (13, 130, 64),
+    (57, 6, 4800),
+]
 """M, N, K: with and without a last part of a step, of a tile, of a span of 64 columns; the last has
 a second pass over rows."""
 

@@ -4,8 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
+from meshtwin.chip.compute_config import EXACT, ComputeConfig, Fidelity
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import DTypeError, InvalidArgument, ShapeError
+from meshtwin.chip.fidelity import attention_operands
 from meshtwin.chip.tensor import Array
 
 FLOATS = st.sampled_from([DType.FLOAT32, DType.BFLOAT16])
@@ -100,3 +102,40 @@ def test_a_longer_history_takes_longer() -> None:
         chip.attention(q, cache, cache, start)
     short, middle, long = (record.sim_duration_ps for record in chip.recorder.records())
     assert short < middle < long
+
+
+@pytest.mark.parametrize("fidelity", ["LoFi", "HiFi2", "HiFi4"])
+def test_a_fidelity_cuts_what_is_multiplied_and_takes_its_phases(fidelity: str) -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    q, k, v = (chip.tensor(rng.standard_normal((1, n, 40, 64)), "bf16") for n in (4, 2, 2))
+    config = ComputeConfig(Fidelity.parse(fidelity))
+    arrays = [tensor.storage for tensor in (q, k, v)]
+    cut = attention_operands(config.fidelity, *[array for array in arrays if array is not None])
+    in0, keys, values = (chip.tensor(array, "bf16") for array in cut)
+    found = chip.attention(q, k, v, 0, compute=config)
+    assert np.array_equal(found.to_numpy(), chip.attention(in0, keys, values, 0).to_numpy())
+    first, second = chip.recorder.records()[-2:]
+    assert first.fidelity_phases == config.fidelity.phases
+    assert second.fidelity_phases == 2  # of ttnn's default, HiFi2
+
+
+def test_without_a_config_attention_is_that_of_whole_operands() -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    for dtype, config in (("bf16", ComputeConfig(Fidelity.HIFI4)), ("float32", EXACT)):
+        q, k = (chip.tensor(rng.standard_normal((1, n, 9, 32)), dtype) for n in (4, 2))
+        plain, configured = chip.attention(q, k, k, 0), chip.attention(q, k, k, 0, compute=config)
+        assert np.array_equal(plain.to_numpy(), configured.to_numpy())
+
+
+def test_an_approximate_exponential_moves_probabilities_by_a_few_percent() -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    q, k, v = (chip.tensor(rng.standard_normal((2, n, 40, 64))) for n in (4, 2, 2))
+    exact = chip.attention(q, k, v, 0).to_numpy()
+    approx = chip.attention(q, k, v, 0, compute=EXACT.but(approx=True)).to_numpy()
+    assert 1e-3 < np.abs(approx - exact).max() < 0.15
+    empty = chip.tensor(np.zeros((0, 4, 40, 64)))
+    cache = chip.tensor(np.zeros((0, 2, 40, 64)))
+    assert chip.attention(empty, cache, cache, 0, compute=EXACT.but(approx=True)).shape[0] == 0

@@ -31,6 +31,23 @@ def test_a_step_is_rounded_to_the_format_of_the_cache() -> None:
     assert cache.to_numpy().ravel().tolist() == [0, 256]
 
 
+@pytest.mark.parametrize("held", ["bfp8_b", "bfp4_b", "float16", "float32"])
+@pytest.mark.parametrize("given", ["bfloat16", "float32", "bfp8_b"])
+def test_a_step_writes_its_rows_in_the_format_of_the_cache_and_no_others(
+    held: str, given: str
+) -> None:
+    rng = np.random.default_rng(5)
+    chip = Chip.open("p150")
+    cache = chip.tensor(rng.standard_normal((2, 3, 4, 48)), held)
+    x = chip.tensor(rng.standard_normal((1, 2, 3, 48)), given)
+    assert cache.storage is not None
+    before, expected = cache.storage.copy(), chip.typecast(x, held).to_numpy()
+    chip.paged_update_cache(cache, x, [2, -1])
+    np.testing.assert_array_equal(cache.to_numpy()[0, :, 2], expected[0, 0])
+    before[0, :, 2] = cache.storage[0, :, 2]
+    np.testing.assert_array_equal(cache.storage, before)
+
+
 def test_a_bad_page_leaves_the_cache_as_it_was() -> None:
     chip = Chip.open("p150")
     cache = chip.zeros((2, 1, 2, 1))

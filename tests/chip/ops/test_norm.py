@@ -52,6 +52,17 @@ def test_a_layer_norm_does_not_see_a_constant_added() -> None:
     assert near.std() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("role", ["weight", "bias", "residual"])
+def test_a_layer_norm_of_words_is_that_of_float32_rounded(role: str) -> None:
+    chip = Chip.open("p150")
+    rng = np.random.default_rng(0)
+    x = chip.tensor(10 * rng.standard_normal((5, 200)), "bf16")
+    other = chip.tensor(rng.standard_normal((5, 200) if role == "residual" else 200), "bf16")
+    words = chip.layer_norm(x, eps=1e-5, **{role: other})
+    wide = chip.layer_norm(chip.typecast(x, "float32"), eps=1e-5, **{role: other})
+    assert np.allclose(words.to_numpy(), wide.to_numpy(), rtol=2.0**-8, atol=1e-6)
+
+
 def test_more_inputs_take_longer() -> None:
     chip = Chip.open("p150", plan=True)
     x, weight = chip.empty((4096, 4096)), chip.empty((4096,))

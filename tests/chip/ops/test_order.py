@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.dtype import DType
-from meshtwin.chip.errors import ShapeError
+from meshtwin.chip.errors import InvalidArgument, ShapeError
 from meshtwin.chip.tensor import Layout
 
 few_values = st.lists(st.integers(-3, 3), min_size=1, max_size=50)
@@ -63,6 +63,30 @@ def test_indices_of_argmax_are_row_major_and_those_of_topk_lie_as_the_tensor() -
     assert chip.argmax(x).layout is Layout.ROW_MAJOR
     assert chip.argmax(x, None).shape == ()
     assert {tensor.layout for tensor in (*chip.topk(x, 2), *chip.sort(x))} == {Layout.TILE}
+
+
+def test_indices_of_16_bits_take_half_the_room_where_they_fit() -> None:
+    chip = Chip.open("p150", plan=True)
+    x = chip.empty((1, 1 << 16))
+    short, long = (chip.topk(x, 64, indices_dtype=dtype)[1] for dtype in ("uint16", "uint32"))
+    assert (short.dtype, long.dtype) == (DType.UINT16, DType.UINT32)
+    assert 2 * short.spec.padded_bytes == long.spec.padded_bytes
+    assert chip.sort(x, indices_dtype="uint16")[1].dtype is DType.UINT16
+    longer = chip.empty((1, (1 << 16) + 1))
+    with pytest.raises(InvalidArgument, match=r"of 65537 elements \(expected uint32"):
+        chip.topk(longer, 2, indices_dtype="uint16")
+    with pytest.raises(InvalidArgument, match=r"of 65537 elements \(expected uint32"):
+        chip.sort(longer, indices_dtype="uint16")
+    with pytest.raises(InvalidArgument, match=r"indices_dtype \(=int32\) must be uint16 or"):
+        chip.topk(x, 2, indices_dtype="int32")
+
+
+def test_16_bit_indices_gather_what_was_chosen() -> None:
+    chip = Chip.open("p150")
+    x = chip.tensor(np.random.default_rng(0).standard_normal((3, 50)))
+    values, indices = chip.topk(x, 4, indices_dtype="uint16")
+    gathered = chip.gather_elements(x, 1, indices)
+    assert np.array_equal(gathered.to_numpy(), values.to_numpy())
 
 
 def test_a_longer_sort_takes_more_compare_steps() -> None:

@@ -1,10 +1,14 @@
 """Attention of one position of each user; its values are in calls/attention.py."""
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from meshtwin.chip.chip import Chip
 from meshtwin.chip.errors import DTypeError, InvalidArgument, ShapeError
+from meshtwin.chip.ops.sdpa_decode import PLAIN_SDPA_DECODE
 from meshtwin.chip.tensor import Tensor
 
 
@@ -94,3 +98,36 @@ def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(InvalidArgument, match=r"page_table\[1, 0\] \(=7\) must be within 0 \.\. 1"):
         pages = integers(chip, [[0], [7]])
         chip.paged_scaled_dot_product_attention_decode(q, k, k, pages, [0, 3])
+
+
+def test_query_heads_that_share_keys_are_rows_of_one_tile() -> None:
+    """So 16 of them over one key head take no more products than one; over 16 key heads, 16."""
+
+    def tile_ops(heads: int, kv_heads: int) -> int:
+        chip = Chip.open("p150", plan=True)
+        q, cache = chip.empty((1, 2, heads, 64)), chip.empty((2, kv_heads, 128, 64))
+        plan = PLAIN_SDPA_DECODE.rule((99, 99), 1.0, None, q.spec, cache.spec, cache.spec)
+        assert plan.work.flops == 4 * heads * 2 * 100 * 64
+        return plan.work.num_tile_ops
+
+    assert tile_ops(16, 1) == tile_ops(1, 1) == tile_ops(16, 16) // 16
+
+
+@pytest.mark.parametrize("window", [None, 3, 9])
+def test_users_at_one_position_get_the_bits_that_each_gets_alone(window: int | None) -> None:
+    rng = np.random.default_rng(3)
+    chip = Chip.open("p150")
+    q = rng.standard_normal((1, 3, 4, 16), np.float32)
+    k, v = rng.standard_normal((2, 3, 2, 9, 16), np.float32)
+
+    def attend(users: slice, positions: list[int]) -> npt.NDArray[Any]:
+        own = [chip.tensor(x, "bfloat16") for x in (q[:, users], k[users], v[users])]
+        return chip.scaled_dot_product_attention_decode(
+            own[0], own[1], own[2], positions, sliding_window_size=window
+        ).to_numpy()
+
+    for positions in ([6, 6, 6], [6, 2, 8], [-1, -1, -1], [8, -1, 8]):
+        together = attend(slice(0, 3), positions)
+        for user, position in enumerate(positions):
+            alone = attend(slice(user, user + 1), [position])
+            np.testing.assert_array_equal(together[:, user : user + 1], alone)

@@ -21,6 +21,15 @@ def test_softmax_agrees_with_float64(dtype: DType, dim: int) -> None:
     assert np.allclose(out.to_float32(), exact, rtol=step, atol=1e-30)
 
 
+def test_what_is_far_below_the_largest_is_nothing_along_any_dim() -> None:
+    chip = Chip.open("p150")
+    x = np.array([[0.0, -87.5, -1e4, -np.inf]])
+    for dtype in ("float32", "bf16"):
+        rows, columns = chip.tensor(x, dtype), chip.tensor(x.T, dtype)
+        assert chip.softmax(rows).to_numpy().tolist() == [[1, 0, 0, 0]]
+        assert chip.softmax(columns, 0).to_numpy().tolist() == [[1], [0], [0], [0]]
+
+
 def test_an_empty_tensor_and_a_missing_dim() -> None:
     chip = Chip.open("p150")
     assert chip.softmax(chip.tensor(np.zeros((0, 3)))).shape == (0, 3)

@@ -88,11 +88,12 @@ def test_tensors_of_any_number_of_dims_have_four() -> None:
 
 
 def test_attention_of_one_position_is_the_decode_op() -> None:
-    def code(positions: int) -> str:
+    def code(positions: int, name: str = "attention") -> str:
         shape = (1, 8, positions, 64)
-        return op_code(OpRecord("attention", (shape,), (), ("float32",), 0, 1, 0, 0, "dram"))
+        return op_code(OpRecord(name, (shape,), (), ("float32",), 0, 1, 0, 0, "dram"))
 
     assert (code(1), code(7)) == ("SdpaDecodeDeviceOperation", "SDPAOperation")
+    assert code(9, "scaled_dot_product_attention_decode") == code(1)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Attention, its heads dealt out to the chips, against the whole: prefill, then decode."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -9,8 +11,9 @@ from meshtwin.chip.dtype import DType
 from meshtwin.models.builder import DecoderBuilder
 from meshtwin.models.config import DecoderConfig
 from meshtwin.models.kv_cache import KvCache
-from meshtwin.models.layers.attention import Rotary
+from meshtwin.models.layers.rotary import Rotary
 from meshtwin.models.rotary import rotary_tables
+from meshtwin.models.step import Decode, Prefill, Step
 
 from ..reference import self_attention
 from ..sharded import (
@@ -29,24 +32,39 @@ from ..tiny import random_weights, tiny_config
 LAYER = "model.layers.0."
 
 
-def attention(x_BSD: Array, prefill: int) -> Program:
-    """The first `prefill` positions at once, the others one by one; the cache has room to spare."""
+def attention(x_BSD: Array, prompts: Sequence[int]) -> Program:
+    """Each user's first positions in a prefill of its own, then the others step by step.
+
+    Users whose prompts are shorter end earlier, and sit out the last steps; the cache has room to
+    spare. What comes out of every position: [B, S, D].
+    """
 
     def program(builder: DecoderBuilder) -> Array:
         chip, config, dtype = builder.chip, builder.config, builder.dtype
-        batch, length, _ = x_BSD.shape
+        batch, length, width = x_BSD.shape
         layer = builder.attention(0)
         shape = (batch, layer.num_kv_heads, length + 2, config.head_dim)
         (cache,) = KvCache.allocate(chip, 1, shape, dtype).layers
         tables = rotary_tables(config, length)
         rotary = Rotary(chip.tensor(tables.cos_SH, dtype), chip.tensor(tables.sin_SH, dtype))
-        starts = [0, *range(prefill, length)]
-        results = []
-        for start, end in zip(starts, [*starts[1:], length], strict=True):
-            x = chip.tensor(np.ascontiguousarray(x_BSD[:, start:end]), dtype)
-            rows = rotary.rows(chip, start, end - start)
-            results.append(layer(chip, x, rows, cache, start).to_numpy())
-        return np.concatenate(results, axis=1)
+        out = np.zeros_like(x_BSD)
+
+        def run(x: Array, step: Step, rows: int) -> Array:
+            given = chip.tensor(np.ascontiguousarray(x), dtype)
+            return layer(chip, given, rotary.rows(chip, step, rows), cache, step).to_numpy()
+
+        for user, prompt in enumerate(prompts):
+            found = run(x_BSD[user, None, :prompt], Prefill(0, user), prompt)
+            out[user, :prompt] = found[0]
+        for count in range(length - min(prompts)):
+            positions = [prompt + count for prompt in prompts]
+            at = [position if position < length else -1 for position in positions]
+            x = np.stack([x_BSD[user, position] for user, position in enumerate(at)])
+            found = run(x.reshape(1, 1, batch, width), Decode(tuple(at)), batch)
+            for user, position in enumerate(at):
+                if position >= 0:
+                    out[user, position] = found[0, 0, user]
+        return out
 
     return program
 
@@ -57,11 +75,11 @@ def reference(config: DecoderConfig, x_BSD: Array) -> Array:
     return np.stack([self_attention(config, layer, x_SD) for x_SD in x_BSD])
 
 
-def check(config: DecoderConfig, num_chips: int, prefill: int, decode: int, dtype: DType) -> None:
-    x = activations(2, prefill + decode, config.hidden_size)
+def check(config: DecoderConfig, num_chips: int, prompts: Sequence[int], dtype: DType) -> None:
+    x = activations(len(prompts), max(prompts) + 2, config.hidden_size)
     with Model(config) as model:
-        (whole,) = model.run(1, dtype, attention(x, prefill))
-        found = same_on_all(model.run(num_chips, dtype, attention(x, prefill)))
+        (whole,) = model.run(1, dtype, attention(x, prompts))
+        found = same_on_all(model.run(num_chips, dtype, attention(x, prompts)))
     assert_agree(found, whole, num_chips, dtype)
     if dtype is DType.FLOAT32:
         assert_agree(whole, reference(config, x), 1, dtype)
@@ -86,11 +104,10 @@ def config_of(kv: int, group: int, head_dim: int, width: int, bias: bool = False
     head_dim=st.sampled_from([2, 6, 16]),
     width=odd_sizes,
     bias=st.booleans(),
-    prefill=st.integers(1, 6),
-    decode=st.integers(0, 3),
+    prompts=st.lists(st.integers(1, 6), min_size=1, max_size=4),
     dtype=dtypes,
 )
-@example(4, 3, 3, 16, 9, True, 3, 2, DType.FLOAT32)  # SmolLM2's heads: chip 3 has none
+@example(4, 3, 3, 16, 9, True, [3, 1], DType.FLOAT32)  # SmolLM2's heads: chip 3 has none
 def test_sharded_attention_is_that_of_one_chip(
     num_chips: int,
     kv: int,
@@ -98,24 +115,22 @@ def test_sharded_attention_is_that_of_one_chip(
     head_dim: int,
     width: int,
     bias: bool,
-    prefill: int,
-    decode: int,
+    prompts: list[int],
     dtype: DType,
 ) -> None:
-    config = config_of(kv, group, head_dim, width, bias)
-    check(config, num_chips, prefill, decode, dtype)
+    check(config_of(kv, group, head_dim, width, bias), num_chips, prompts, dtype)
 
 
 @pytest.mark.parametrize(("kv", "group"), [(3, 3), (8, 8), (33, 1)])
 def test_attention_on_32_chips_is_that_of_one_chip(kv: int, group: int) -> None:
-    check(config_of(kv, group, 4, 11, bias=True), 32, 3, 1, DType.FLOAT32)
+    check(config_of(kv, group, 4, 11, bias=True), 32, [3, 5], DType.FLOAT32)
 
 
 def test_padded_heads_add_exactly_zero_and_the_bias_is_added_once() -> None:
     config = config_of(kv=3, group=3, head_dim=4, width=5, bias=True)
     x = activations(1, 4, 5)
     with Model(config) as model:
-        parts = model.run(8, DType.FLOAT32, contribution(attention(x, prefill=3)))
+        parts = model.run(8, DType.FLOAT32, contribution(attention(x, [3])))
     idle = [rank for rank, part in enumerate(parts) if not part.any()]
     assert idle == [6, 7]  # 8 // 3 = 2 replicas of each kv head, with 2 and 1 of its query heads
     assert_agree(np.sum(parts, axis=0), reference(config, x), 8, DType.FLOAT32)
@@ -124,6 +139,6 @@ def test_padded_heads_add_exactly_zero_and_the_bias_is_added_once() -> None:
 def test_prefill_then_decode_gives_what_one_prefill_gives() -> None:
     config, x = config_of(kv=2, group=3, head_dim=8, width=24), activations(1, 9, 24)
     with Model(config) as model:
-        at_once = same_on_all(model.run(4, DType.FLOAT32, attention(x, 9)))
-        stepwise = same_on_all(model.run(4, DType.FLOAT32, attention(x, 4)))
+        at_once = same_on_all(model.run(4, DType.FLOAT32, attention(x, [9])))
+        stepwise = same_on_all(model.run(4, DType.FLOAT32, attention(x, [4])))
     assert_agree(stepwise, at_once, 4, DType.FLOAT32)

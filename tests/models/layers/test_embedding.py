@@ -111,7 +111,7 @@ def test_every_chip_chooses_the_token_that_one_chip_would(
         own = padding_mask(part.stop - part.start, width)
         own[: part.stop - part.start] = logits[part]
         row = chip.tensor(own.reshape(1, 1, width))
-        return choose_next(chip, builder.decoder(), row, sampling, position=seed)
+        return choose_next(chip, builder.decoder(), row, sampling, [seed])[0]
 
     with Model(config) as model:
         tokens = model.run(num_chips, DType.FLOAT32, program)

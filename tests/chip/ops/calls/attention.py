@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from meshtwin.chip.chip import Chip
+from meshtwin.chip.compute_config import ComputeConfig, Fidelity
 from meshtwin.chip.tensor import Layout, Tensor
 
+from ...bits import ACTIVATION_BITS, TF32_ACTIVATION_BITS, TF32_WEIGHT_BITS, WEIGHT_BITS, kept
 from ..call import Array, Call, Calls, Input
 from ..draw import normal, seeds
 from ..near import near, plain_floats
@@ -65,36 +68,59 @@ def head_counts(draw: st.DrawFn) -> Heads:
 
 
 scales = st.sampled_from([None, 0.5])
+computes = st.none() | st.builds(
+    ComputeConfig, fidelity=st.sampled_from(Fidelity), approx=st.booleans()
+)
+
+
+def masked(
+    compute: ComputeConfig | None, q: Array, k: Array, v: Array
+) -> tuple[Array, Array, Array]:
+    """q, k and v with the bits that the fidelity multiplies."""
+    if compute is None or compute.fidelity is Fidelity.EXACT:
+        return q, k, v
+    cuts, lofi = compute.fidelity.phases <= 2, compute.fidelity is Fidelity.LOFI
+    weight_bits = WEIGHT_BITS if lofi else TF32_WEIGHT_BITS
+    q = kept(q, ACTIVATION_BITS if cuts else TF32_ACTIVATION_BITS)
+    return q, kept(k, weight_bits), kept(v, weight_bits)
+
+
+def off_by(compute: ComputeConfig | None) -> float:
+    """How far a result may be off beside its last bits: by products that cancel, or by `approx`."""
+    return 0.4 if compute is not None and compute.approx else ABSOLUTE
 
 
 @st.composite
 def attention(draw: st.DrawFn) -> Call:
     """New positions after some in the cache, with room to spare."""
     size, dtype, scale = draw(head_counts()), draw(plain_floats), draw(scales)
+    compute = draw(computes)
     positions, start, spare = (draw(st.integers(least, 9)) for least in (1, 0, 0))
     length = start + positions
     cache = (size.batch, size.kv_heads, length + spare, size.width)
     shapes = [(size.batch, size.heads, positions, size.width), cache, cache]
     return Call(
         tuple(Input(normal(shape, draw(seeds)), dtype) for shape in shapes),
-        lambda chip, t: chip.attention(t[0], t[1], t[2], start, scale),
+        lambda chip, t: chip.attention(t[0], t[1], t[2], start, scale, compute),
         lambda q, k, v: attended(
-            q, k[:, :, :length], v[:, :, :length], scale, hidden(positions, length, start)
+            *masked(compute, q, k[:, :, :length], v[:, :, :length]),
+            scale,
+            hidden(positions, length, start),
         ),
         ulps=near(dtype),
-        absolute=ABSOLUTE,
+        absolute=off_by(compute),
     )
 
 
 @st.composite
 def prefill(draw: st.DrawFn) -> Call:
     """Causal or not, with a window, a mask or a sink."""
-    size, scale = draw(head_counts()), draw(scales)
+    size, scale, compute = draw(head_counts()), draw(scales), draw(computes)
     positions, causal = draw(st.integers(1, 9)), draw(st.booleans())
     length = positions if causal else draw(st.integers(1, 12))
-    masked = not causal and draw(st.booleans())
+    has_mask = not causal and draw(st.booleans())
     least = 1 if causal else 2 * 12  # or a query might see no key at all
-    window = None if masked else draw(st.none() | st.integers(least, 30))
+    window = None if has_mask else draw(st.none() | st.integers(least, 30))
     dtypes = [draw(plain_floats), draw(plain_floats)]
     cache = (size.batch, size.kv_heads, length, size.width)
     inputs = [
@@ -102,7 +128,7 @@ def prefill(draw: st.DrawFn) -> Call:
     ]
     inputs += [Input(normal(cache, draw(seeds)), dtypes[1]) for _ in range(2)]
     roles = []
-    if masked:
+    if has_mask:
         roles.append("attn_mask")
         mask = [draw(st.sampled_from([1, n])) for n in (size.batch, size.heads)]
         inputs.append(Input(normal((*mask, positions, length), draw(seeds)), draw(plain_floats)))
@@ -112,18 +138,26 @@ def prefill(draw: st.DrawFn) -> Call:
 
     def run(chip: Chip, tensors: Sequence[Tensor]) -> Tensor:
         q, k, v = tensors[:3]
-        others = dict(zip(roles, tensors[3:], strict=True))
+        others: dict[str, Any] = dict(zip(roles, tensors[3:], strict=True))
         return chip.scaled_dot_product_attention(
-            q, k, v, is_causal=causal, scale=scale, sliding_window_size=window, **others
+            q,
+            k,
+            v,
+            is_causal=causal,
+            scale=scale,
+            sliding_window_size=window,
+            compute=compute,
+            **others,
         )
 
     def expected(q: Array, k: Array, v: Array, *others: Array) -> Array:
         given = dict(zip(roles, others, strict=True))
         bias = given.get("attn_mask", hidden(positions, length, 0, window, causal))
         sink = given.get("attention_sink")
-        return attended(q, k, v, scale, bias, None if sink is None else sink[0, :, 0, 0])
+        column = None if sink is None else sink[0, :, 0, 0]
+        return attended(*masked(compute, q, k, v), scale, bias, column)
 
-    return Call(tuple(inputs), run, expected, ulps=near(dtypes[0]), absolute=ABSOLUTE)
+    return Call(tuple(inputs), run, expected, ulps=near(dtypes[0]), absolute=off_by(compute))
 
 
 def pages_of(table: Array, cache: Array) -> Array:
@@ -144,6 +178,7 @@ def tables(draw: st.DrawFn, users: int, pages: int) -> Input:
 def chunked(draw: st.DrawFn) -> Call:
     """A chunk of a prompt after what its pages hold already."""
     size, scale, dtypes = draw(head_counts()), draw(scales), [draw(plain_floats) for _ in "qk"]
+    compute = draw(computes)
     block, pages = draw(st.sampled_from([4, 32])), draw(st.integers(1, 3))
     positions = draw(st.integers(1, block * pages))
     start = draw(st.integers(0, block * pages - positions))
@@ -157,23 +192,24 @@ def chunked(draw: st.DrawFn) -> Call:
 
     def expected(q: Array, k: Array, v: Array, table: Array) -> Array:
         bias = hidden(positions, block * pages, start)
-        return attended(q, pages_of(table, k), pages_of(table, v), scale, bias)
+        q, k, v = masked(compute, q, pages_of(table, k), pages_of(table, v))
+        return attended(q, k, v, scale, bias)
 
     return Call(
         tuple(inputs),
         lambda chip, t: chip.chunked_scaled_dot_product_attention(
-            t[0], t[1], t[2], t[3], start, scale=scale
+            t[0], t[1], t[2], t[3], start, scale=scale, compute=compute
         ),
         expected,
         ulps=near(dtypes[0]),
-        absolute=ABSOLUTE,
+        absolute=off_by(compute),
     )
 
 
 @st.composite
 def decode(draw: st.DrawFn, name: str) -> Call:
     """Users at different positions, one perhaps at none, with pages or without."""
-    size, scale = draw(head_counts()), draw(scales)
+    size, scale, compute = draw(head_counts()), draw(scales), draw(computes)
     block, pages = draw(st.sampled_from([4, 32])), draw(st.integers(1, 3))
     paged, length = name.startswith("paged"), block * pages
     at = draw(
@@ -203,7 +239,7 @@ def decode(draw: st.DrawFn, name: str) -> Call:
         if not as_tensor:
             others["cur_pos"] = at  # type: ignore[assignment]
         out: Tensor = getattr(chip, name)(
-            *tensors[:3], **others, scale=scale, sliding_window_size=window
+            *tensors[:3], **others, scale=scale, sliding_window_size=window, compute=compute
         )
         return out
 
@@ -211,6 +247,7 @@ def decode(draw: st.DrawFn, name: str) -> Call:
         given = dict(zip(roles, others, strict=True))
         if paged:
             k, v = (pages_of(given["page_table"], cache) for cache in (k, v))
+        q, k, v = masked(compute, q, k, v)
         sink = given["attention_sink"][:, 0] if "attention_sink" in given else None
         mask = given.get("attn_mask", np.zeros((1, 1, 1, 1)))
         mask = np.broadcast_to(mask, (size.batch, 1, size.heads, length))
@@ -222,7 +259,7 @@ def decode(draw: st.DrawFn, name: str) -> Call:
                 out[0, user] = attended(row, keys, values, scale, bias, sink)[0, :, 0]
         return out
 
-    return Call(tuple(inputs), run, expected, ulps=near(dtypes[0]), absolute=ABSOLUTE)
+    return Call(tuple(inputs), run, expected, ulps=near(dtypes[0]), absolute=off_by(compute))
 
 
 PAGED = "paged_scaled_dot_product_attention_decode"

@@ -104,10 +104,11 @@ def topk(draw: st.DrawFn) -> Call:
     shape = draw(some)
     dim = draw(st.integers(-len(shape), len(shape) - 1))
     k, largest = draw(st.integers(1, shape[dim])), draw(st.booleans())
+    indices = draw(st.sampled_from(["uint16", "uint32"]))
     x = draw(st.one_of(float_inputs(shape), integer_inputs(shape, 0, 5)))
     return Call(
         (x,),
-        lambda chip, t: chip.topk(t[0], k, dim, largest),
+        lambda chip, t: chip.topk(t[0], k, dim, largest, indices_dtype=indices),
         lambda x: ordered(x, dim, largest, k),
     )
 
@@ -117,11 +118,11 @@ def sort(draw: st.DrawFn) -> Call:
     """Any dim, up or down."""
     shape = draw(shapes(least_dims=1))
     dim = draw(st.integers(-len(shape), len(shape) - 1))
-    descending = draw(st.booleans())
+    descending, indices = draw(st.booleans()), draw(st.sampled_from(["uint16", "uint32"]))
     x = draw(st.one_of(float_inputs(shape), integer_inputs(shape, 0, 5)))
     return Call(
         (x,),
-        lambda chip, t: chip.sort(t[0], dim, descending),
+        lambda chip, t: chip.sort(t[0], dim, descending, indices),
         lambda x: ordered(x, dim, descending),
     )
 

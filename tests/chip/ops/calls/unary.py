@@ -8,8 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from ..call import Array, Call, Calls
-from ..draw import float_inputs, integer_inputs
+from meshtwin.chip.compute_config import ComputeConfig
+
+from ..call import Array, Call, Calls, Input
+from ..draw import float_inputs, integer_inputs, normal, seeds, shapes
+from ..near import plain_floats
 
 Function = Callable[[Array], Array]
 
@@ -49,6 +52,30 @@ def whole(draw: st.DrawFn, name: str, function: Function) -> Call:
     """An int32 tensor."""
     x = draw(integer_inputs(least=-100))
     return Call((x,), lambda chip, t: getattr(chip, name)(t[0]), function)
+
+
+@st.composite
+def configured(
+    draw: st.DrawFn, name: str, function: Function, relative: float, absolute: float, positive: bool
+) -> Call:
+    """By a routine of the vector unit with these largest errors; Dst holds the whole input."""
+    dtype = draw(plain_floats)
+    config = ComputeConfig(
+        approx=draw(st.booleans()),
+        fp32_dest_acc=dtype == "float32" or draw(st.booleans()),
+        rounding=draw(st.sampled_from(["nearest_even", "packer"])),
+    )
+    x = normal(draw(shapes()), draw(seeds), 3.0)
+    if positive:
+        x = 0.01 + abs(x)
+    bits = 23 if dtype == "float32" else 7
+    return Call(
+        (Input(x, dtype),),
+        lambda chip, t: getattr(chip, name)(t[0], compute=config),
+        function,
+        ulps=1.01 + relative * 2.0 ** (bits + 1) * config.approx,
+        absolute=absolute * config.approx + (0 if config.fp32_dest_acc else 1e-5),
+    )
 
 
 def either(name: str, function: Function) -> SearchStrategy[Call]:
@@ -134,4 +161,19 @@ CALLS: Calls = {
     "leaky_relu": unary("leaky_relu", lambda x, s: np.where(x < 0, x * s, x), params=slopes),
     "elu": unary("elu", lambda x, s: np.where(x < 0, s * np.expm1(x), x), params=slopes),
     "softplus": unary("softplus", softplus),
+}
+
+ROUTINES: dict[str, tuple[float, float, bool]] = {  # error of `approx`, relative and absolute
+    "exp": (3.2e-2, 0, False),
+    "reciprocal": (5.7e-3, 0, True),
+    "sqrt": (9e-4, 0, True),
+    "rsqrt": (9e-4, 0, True),
+    "gelu": (0, 2.4e-2, False),
+    "sigmoid": (0, 1.9e-2, False),
+    "tanh": (0, 1.5e-1, False),
+}
+FUNCTIONS: dict[str, Function] = {**SINGULAR, **SMOOTH, "gelu": lambda x: gelu(x, "none")}
+CALLS |= {
+    name: st.one_of(CALLS[name], configured(name, FUNCTIONS[name], *errors))
+    for name, errors in ROUTINES.items()
 }

@@ -9,6 +9,7 @@ from meshtwin.chip.chip import Chip
 from meshtwin.chip.tensor import Tensor
 
 from ..call import Array, Call, Calls, Input
+from .attention import computes, masked, off_by
 
 
 def attend(
@@ -37,7 +38,7 @@ def windowed(draw: st.DrawFn) -> Call:
         start + positions + draw(st.integers(0, 3)),
         draw(st.sampled_from([4, 16, 20])),
     )
-    window = draw(st.none() | st.integers(1, 12))
+    window, compute = draw(st.none() | st.integers(1, 12)), draw(computes)
     dtype = draw(st.sampled_from(["float32", "bfloat16"]))
     heads = kv_heads * group
     shapes = [(batch, heads, positions, width)] + 2 * [(batch, kv_heads, capacity, width)]
@@ -46,14 +47,14 @@ def windowed(draw: st.DrawFn) -> Call:
 
     def run(chip: Chip, t: Sequence[Tensor]) -> Tensor:
         sinks = t[3] if len(t) > 3 else None
-        return chip.windowed_attention(t[0], t[1], t[2], start, None, window, sinks)
+        return chip.windowed_attention(t[0], t[1], t[2], start, None, window, sinks, compute)
 
     return Call(
         tuple(Input(rng.standard_normal(shape), dtype) for shape in shapes),
         run,
-        lambda *values: attend(start, window, *values),
+        lambda q, k, v, *sinks: attend(start, window, *masked(compute, q, k, v), *sinks),
         ulps=1,
-        absolute=1e-5,
+        absolute=off_by(compute),
     )
 
 
