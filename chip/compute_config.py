@@ -56,13 +56,16 @@ class Fidelity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ComputeConfig:
-    """How an op computes: a parameter of it, so two configs are two plans. See docs/numerics.md.
+    """How an op computes: a parameter of it, so two configs are two plans.
+
+    Which op takes which fields: docs/numerics.md.
 
     Attributes:
         fidelity: which bits of the operands are multiplied, and how many phases that takes.
-        approx: the faster, coarser functions of the vector unit, where there are such.
-        fp32_dest_acc: the accumulator is float32 (else bfloat16, which `accumulate` models). It is
-            also the format of the partial sums of `k_block`.
+        approx: the coarser functions of the vector unit, where there are such.
+        fp32_dest_acc: the accumulator is float32 (else bfloat16, which `accumulate` models, and in
+            which functions of the vector unit are held). It is also the format of the partial sums
+            of `k_block`.
         packer_l1_acc: partial sums of blocks of K are added in L1, not in the accumulator.
         rounding: of the result: the host's, or the packer's (ties away from zero; -0 and subnormal
             numbers become 0, NaN inf).

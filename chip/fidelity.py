@@ -59,10 +59,11 @@ def attention_operands(
     The probabilities p (in0) are float32 within the kernel and stay whole, and HiFi3, a sum of two
     products, is taken as HiFi4: see docs/numerics.md.
     """
-    chosen = Fidelity.HIFI4 if fidelity is Fidelity.HIFI3 else fidelity
-    ((in0, keys),) = operands(chosen, q, k)
-    ((_, values),) = operands(chosen, q, v)
-    return in0, keys, values
+    if fidelity is Fidelity.EXACT:
+        return q, k, v
+    cut_q = upper if fidelity in (Fidelity.LOFI, Fidelity.HIFI2) else whole
+    cut = upper if fidelity is Fidelity.LOFI else whole
+    return cut_q(q, "b"), cut(k, "a"), cut(v, "a")
 
 
 def upper(x: Array, side: Side) -> Array:

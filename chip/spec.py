@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -53,6 +53,11 @@ class ChipSpec:
     l1_alignment: int  # of pages in L1
     num_eth_cores: int  # usable
     constants: Mapping[str, Constant]
+
+    def but(self, changes: Mapping[str, int]) -> "ChipSpec":
+        """Such a chip with other values of some of its `constants`, by name."""
+        changed = {name: replace(self.constants[name], value=changes[name]) for name in changes}
+        return _with_constants(self.name, self.title, self.arch, {**self.constants, **changed})
 
     @property
     def num_cores(self) -> int:
@@ -114,11 +119,17 @@ def _spec(
 ) -> ChipSpec:
     own = {key: value for key, value in table.items() if key not in ("title", "arch", "aliases")}
     constants = {**common[table["arch"]], **read_constants(own, f"product.{name}")}
+    return _with_constants(name, table["title"], table["arch"], constants)
+
+
+def _with_constants(
+    name: str, title: str, arch: str, constants: Mapping[str, Constant]
+) -> ChipSpec:
     value = {key: int(constant.value) for key, constant in constants.items()}
     return ChipSpec(
         name=name,
-        title=table["title"],
-        arch=table["arch"],
+        title=title,
+        arch=arch,
         grid=(value["grid_columns"], value["grid_rows"]),
         clock_hz=value["clock_hz"],
         dram_banks=value["dram_banks"],

@@ -8,6 +8,7 @@ from .algorithm import Algorithm, algorithms, find
 from .algorithms.direct import direct
 from .call import Call
 from .check import check_call
+from .costs import CollectiveCosts
 from .errors import AlgorithmError
 from .plan import MOST_PLANS, Plan, make_plan
 
@@ -24,9 +25,17 @@ class Candidate:
     why_not: str = ""
 
 
-def plan_of(box: Box, rank: int, call: Call, algorithm: str | Algorithm = AUTO) -> Plan:
+def plan_of(
+    box: Box,
+    rank: int,
+    call: Call,
+    algorithm: str | Algorithm = AUTO,
+    costs: CollectiveCosts | None = None,
+) -> Plan:
     """The plan of a call by a certain algorithm, or by the quickest one.
 
+    Args:
+        costs: other than those of the box.
     Raises:
         AlgorithmError: no such algorithm, or it cannot do this on these chips.
         ChunkError, CollectiveError: the call is wrong whatever the algorithm.
@@ -34,12 +43,14 @@ def plan_of(box: Box, rank: int, call: Call, algorithm: str | Algorithm = AUTO) 
     if isinstance(algorithm, str) and algorithm != AUTO:
         algorithm = find(algorithm, call.operation)
     if isinstance(algorithm, Algorithm):
-        return make_plan(box, rank, replace(call, algorithm=algorithm.name), algorithm)
+        return make_plan(box, rank, replace(call, algorithm=algorithm.name), algorithm, costs)
     check_call(call, rank)
-    return make_plan(box, rank, call, _quickest(box, rank, call))
+    return make_plan(box, rank, call, _quickest(box, rank, call, costs), costs)
 
 
-def candidates(box: Box, rank: int, call: Call) -> list[Candidate]:
+def candidates(
+    box: Box, rank: int, call: Call, costs: CollectiveCosts | None = None
+) -> list[Candidate]:
     """Every registered algorithm of the operation, the quickest first; the unfit ones last.
 
     Times are those of all chips entering together, until the last one is done. Of equal ones the
@@ -50,7 +61,7 @@ def candidates(box: Box, rank: int, call: Call) -> list[Candidate]:
         if call.operation not in known.operations:
             continue
         try:
-            plan = make_plan(box, rank, call, known)
+            plan = make_plan(box, rank, call, known, costs)
         except AlgorithmError as error:
             found.append(Candidate(known, None, None, error.reason))
         else:
@@ -59,7 +70,7 @@ def candidates(box: Box, rank: int, call: Call) -> list[Candidate]:
 
 
 @lru_cache(maxsize=MOST_PLANS)
-def _quickest(box: Box, rank: int, call: Call) -> Algorithm:
+def _quickest(box: Box, rank: int, call: Call, costs: CollectiveCosts | None) -> Algorithm:
     if len(call.ranks) == 1:
         return direct
-    return candidates(box, rank, call)[0].algorithm
+    return candidates(box, rank, call, costs)[0].algorithm

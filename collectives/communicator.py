@@ -16,6 +16,7 @@ from ..fabric.transport.base import Transport
 from ..fabric.transport.window import Window
 from ..fabric.waits import Activity
 from . import direct
+from .costs import CollectiveCosts
 from .direct import OUT_OF_REACH, Direct
 from .errors import CollectiveError, CollectiveMismatch, CollectiveTimeout
 from .execute import Entries, StepByStep
@@ -66,6 +67,8 @@ class Communicator:
         timeout_s: float,
         faults: FaultPlan | None = None,
         die: Callable[[], None] | None = None,
+        costs: CollectiveCosts | None = None,
+        until_last: bool = False,
     ) -> None:
         """One chip's communicator.
 
@@ -73,8 +76,11 @@ class Communicator:
             timeout_s: wall time that a chip waits for the others in a call.
             faults: what goes wrong; then `transport` must be one of links (RoutedTransport).
             die: ends the chip's process, when the faults say so.
+            costs: other than those of the box.
+            until_last: without a transport, a collective lasts until the last chip is done with it,
+                and not until this one is: where some links are slower, nobody gets ahead for long.
         """
-        self.box, self.rank = box, rank
+        self.box, self.rank, self.costs, self.until_last = box, rank, costs, until_last
         self.transport, self.timeout_s = transport, timeout_s
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
@@ -180,7 +186,7 @@ class Communicator:
             self._prepared.clear()
         group = group_of(self.box, self.rank, request.axis)
         seat = self._seats.get(group) or self._sit(group)
-        prepared = self._prepared[request] = prepare(self.box, self.rank, request, seat)
+        prepared = self._prepared[request] = prepare(self.box, self.rank, request, seat, self.costs)
         return prepared
 
     def _sit(self, group: Group) -> Seat:
@@ -227,7 +233,8 @@ class Communicator:
         if exit_ps is not None:
             duration_ps = exit_ps - sim_start_ps
         elif words is None:
-            duration_ps = self._planned_ps(prepared)
+            whole = self.until_last
+            duration_ps = prepared.plan.sim_whole_ps if whole else self._planned_ps(prepared)
         elif entries is None:
             duration_ps = prepared.sim_together_ps
         else:

@@ -6,7 +6,6 @@ from ..fabric.fate import Link
 from ..fabric.topology import Box
 from .call import Call
 from .choose import candidates
-from .costs import costs_of
 from .plan import Plan
 from .verify import verify
 
@@ -127,7 +126,7 @@ def _bound(best: Explanation) -> str:
     if 2 * best.sim_busiest_link_ps >= best.sim_ps:
         share = 100 * best.sim_busiest_link_ps / best.sim_ps
         return f"bandwidth-bound: its busiest link is busy {share:.0f} % of the time"
-    startup = costs_of(best.plan.box).startup_ps
+    startup = best.plan.costs.startup_ps
     return (
         f"latency-bound: start-up {startup / 1e6:.2f} us and {best.num_rounds} rounds of latency, "
         f"the busiest link is busy {100 * best.sim_busiest_link_ps / max(1, best.sim_ps):.0f} %"

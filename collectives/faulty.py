@@ -15,7 +15,6 @@ from ..fabric.faults import FaultPlan
 from ..fabric.topology import Box
 from .algorithm import Algorithm
 from .choose import AUTO, plan_of
-from .costs import costs_of
 from .errors import AlgorithmError
 from .plan import MOST_PLANS, Plan
 from .simulate import Timing, simulate
@@ -89,9 +88,9 @@ class Faulty:
         call = replace(plan.call, algorithm=AUTO)
         try:
             try:
-                return plan_of(degraded, self.rank, call, algorithm)
+                return plan_of(degraded, self.rank, call, algorithm, plan.costs)
             except AlgorithmError:  # a ring that is none any more
-                return plan_of(degraded, self.rank, call)
+                return plan_of(degraded, self.rank, call, costs=plan.costs)
         except ValueError as error:
             raise LinkDown(down[0], sim_entry_ps, f"{plan.call.text} ({error})") from error
 
@@ -129,5 +128,5 @@ def _timing(
 ) -> Timing:
     return simulate(
         plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps,
-        costs_of(plan.box), faults, num_sent,
+        plan.costs, faults, num_sent,
     )  # fmt: skip

@@ -57,6 +57,7 @@ class FaultyFlow(Flow):
         super().__init__(schedule, box, messages, chunk_bytes, sim_entry_ps, costs)
         self.what = f"{schedule.algorithm} {schedule.operation.value}"
         self.num_parallel = self.all_parallel = list(messages.num_parallel)
+        self.rates = self.all_rates = list(messages.rates)
         self.number_of = {link: number for number, link in enumerate(messages.links)}
         self.next_message = list(first_message)
         self.worn_out: set[Link] = set()
@@ -140,6 +141,7 @@ class FaultyFlow(Flow):
             self.link_free.append(0)
             self.link_bytes.append(0)
             self.all_parallel.append(self.box.num_links(*link))
+            self.all_rates.append(self.box.rate(*link))
         return number
 
     def _arrive(self, message: Message, num_bytes: int, arrival_ps: int) -> None:

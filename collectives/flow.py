@@ -78,12 +78,13 @@ class Flow:
         self.operation, self.messages, self.chunk_bytes = schedule.operation, messages, chunk_bytes
         self.link, self.costs = box.link, costs
         self.num_parallel: Sequence[int] = messages.num_parallel
+        self.rates: Sequence[float] = messages.rates
         self.agreement_ps = box.link.latency_ps(messages.span)
         self.done = self._started(sim_entry_ps)
         self.ready = [ps for ps in self.done for _ in range(schedule.num_chunks)]
         self.link_free = [min(self.done)] * len(messages.links)
         self.link_bytes = [0] * len(messages.links)
-        self.transfers: dict[tuple[int, int], int] = {}
+        self.transfers: dict[tuple[int, int, float], int] = {}
 
     def run(self) -> Timing:
         """Send round after round: all steps of a round read what was there before it."""
@@ -140,11 +141,12 @@ class Flow:
         return held + self.costs.step_overhead_ps
 
     def _transfer_ps(self, num_bytes: int, link: int) -> int:
-        num_parallel = self.num_parallel[link]
-        key = (num_bytes, num_parallel)
+        num_parallel, rate = self.num_parallel[link], self.rates[link]
+        key = (num_bytes, num_parallel, rate)
         transfer = self.transfers.get(key)
         if transfer is None:
-            transfer = self.transfers[key] = self.link.transfer_ps(num_bytes, num_parallel)
+            transfer = self.link.transfer_ps(num_bytes, num_parallel)
+            transfer = self.transfers[key] = transfer if rate == 1 else round(transfer / rate)
         return transfer
 
     def _arrive(self, message: Message, num_bytes: int, arrival_ps: int) -> None:

@@ -42,6 +42,7 @@ class Messages:
     rounds: tuple[tuple[Message, ...], ...]
     links: tuple[Link, ...]  # by number
     num_parallel: tuple[int, ...]  # physical links side by side, by number
+    rates: tuple[float, ...]  # share of the box's link rate that each gives, by number
     span: int  # hops over which the start is agreed: see `_span`
     originals: tuple[tuple[int, ...], ...]  # by position: chunks that it copies out but not in
     originals_links: tuple[tuple[int, ...], ...]  # by position: the first links that it sends on
@@ -60,6 +61,7 @@ def messages_of(
         rounds,
         tuple(listing.numbers),
         tuple(box.num_links(*link) for link in listing.numbers),
+        tuple(box.rate(*link) for link in listing.numbers),
         _span(box, order, set(listing.routes)),
         tuple(tuple(chunks) for chunks in listing.originals),
         tuple(tuple(links) for links in listing.first_links),

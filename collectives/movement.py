@@ -91,7 +91,7 @@ def _share(plan: Plan, programs: dict[Program, int]) -> Iterator[Run]:
     own = plan.index_of[plan.position]
     first, last = sum(lines[:own]) * line, min(sum(lines[: own + 1]) * line, total)
     root = plan.schedule.root if call.operation is Operation.REDUCE else plan.position
-    at_root = Plan(call, plan.box, plan.order, root, plan.schedule)
+    at_root = replace(plan, position=root)
     for chunk in range(plan.schedule.num_chunks):
         start, items = plan.elements(chunk)
         begin, end = max(first, start), min(last, start + items)

@@ -8,7 +8,7 @@ from ..fabric.topology import Box
 from .algorithm import Algorithm, algorithms
 from .call import Call
 from .check import check_call
-from .costs import costs_of
+from .costs import CollectiveCosts, costs_of
 from .cut import Region, Shape, split_sizes, units, whole
 from .errors import AlgorithmError
 from .group import stand_or_fail
@@ -34,6 +34,7 @@ class Plan:
     order: tuple[int, ...]
     position: int
     schedule: Schedule
+    costs: CollectiveCosts
 
     @property
     def rank(self) -> int:
@@ -231,9 +232,13 @@ class Plan:
 
 
 @lru_cache(maxsize=MOST_PLANS)
-def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
+def make_plan(
+    box: Box, rank: int, call: Call, algorithm: Algorithm, costs: CollectiveCosts | None = None
+) -> Plan:
     """The plan of `call` on chip `rank` of `box`, by a certain algorithm.
 
+    Args:
+        costs: other than those of the box.
     Raises:
         ChunkError: a dim that the tensor does not have.
         CollectiveError: the root is not in the group, or sizes that do not fit the shape.
@@ -252,14 +257,12 @@ def make_plan(box: Box, rank: int, call: Call, algorithm: Algorithm) -> Plan:
     if call.algorithm == algorithm.name and algorithms().get(algorithm.name) is not algorithm:
         # Of a user's own, the name says little: chips must not mix the steps of two.
         call = replace(call, algorithm=f"{algorithm.name} (steps {schedule.fingerprint})")
-    return Plan(call, box, order, order.index(rank), schedule)
+    return Plan(call, box, order, order.index(rank), schedule, costs or costs_of(box))
 
 
 @lru_cache(maxsize=MOST_PLANS)
 def _timing(plan: Plan, sim_entry_ps: tuple[int, ...]) -> Timing:
-    return simulate(
-        plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps, costs_of(plan.box)
-    )
+    return simulate(plan.schedule, plan.box, plan.order, plan.chunk_bytes, sim_entry_ps, plan.costs)
 
 
 def _with(shape: Shape, dim: int, size: int) -> Shape:

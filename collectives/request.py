@@ -9,6 +9,7 @@ from ..fabric.topology import Box
 from .algorithm import Algorithm
 from .call import Call, Rounding
 from .choose import plan_of
+from .costs import CollectiveCosts
 from .errors import CollectiveError
 from .group import Group
 from .operation import Operation
@@ -128,7 +129,9 @@ class Prepared:
         )
 
 
-def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
+def prepare(
+    box: Box, rank: int, request: Request, seat: Seat, costs: CollectiveCosts | None = None
+) -> Prepared:
     """What a request of the group of `seat` comes to on chip `rank`.
 
     Raises:
@@ -155,7 +158,7 @@ def prepare(box: Box, rank: int, request: Request, seat: Seat) -> Prepared:
         None if request.wire_dtype is None else wire_of(request.wire_dtype, spec.dtype),
         _rounding(request.rounding),
     )
-    plan = plan_of(box, rank, call, request.algorithm)
+    plan = plan_of(box, rank, call, request.algorithm, costs)
     result = None
     if not plan.ends_with_nothing:
         ends = plan.result_shape

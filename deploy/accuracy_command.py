@@ -69,7 +69,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--fidelity", type=fidelity, metavar="FIDELITY",
-        help="of the linear layers, not of the float32 run: LoFi, HiFi2, HiFi3 or HiFi4",
+        help="of linear layers and attention, not of the float32 run: LoFi, HiFi2, HiFi3 or HiFi4",
     )  # fmt: skip
     command.add_argument("--text", type=Path, metavar="FILE", help="UTF-8 text (Moby Dick)")
     command.add_argument(

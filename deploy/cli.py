@@ -16,7 +16,7 @@ from ..chip.errors import MeshtwinError
 
 COMMANDS = (
     "generate", "plan", "bench", "explain", "compare", "accuracy", "recorder", "memory", "pull",
-    "boxes", "noc", "calibrate", "doctor", "sweep", "search",
+    "boxes", "constants", "noc", "calibrate", "doctor", "sweep", "search",
 )  # fmt: skip
 """Each is NAME_command.py here."""
 EPILOG = """\
@@ -30,6 +30,7 @@ examples:
   meshtwin recorder
   meshtwin memory --model smollm2 --box quietbox2
   meshtwin boxes
+  meshtwin constants --box galaxy
   meshtwin doctor
   meshtwin noc --pattern all-from-dram
   meshtwin pull smollm2 --dtype float32

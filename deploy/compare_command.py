@@ -74,7 +74,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     command.add_argument(
         "--fidelity", type=fidelity, metavar="FIDELITY",
-        help="of the linear layers: LoFi, HiFi2, HiFi3 or HiFi4 (whole operands)",
+        help="of linear layers and attention: LoFi, HiFi2, HiFi3 or HiFi4 (whole operands)",
     )  # fmt: skip
     command.add_argument(
         "--against", type=_reference, default=FLOAT32, metavar="REFERENCE",

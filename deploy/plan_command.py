@@ -3,9 +3,13 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
+
 from ..chip.errors import OutOfMemory
+from ..fabric.topology import load_box
 from ..models.model_plan import plan_model
 from ..models.plan import Deployment
 from ..models.plan_fit import nearest_fits, needed_memory
@@ -13,6 +17,13 @@ from . import arguments
 from .plan_text import show, show_unfit
 from .plan_values import unfit_values, values
 from .reports import add_report_options, planned_chips, wants_reports, write_reports
+from .what_if import (
+    add_sensitivity_option,
+    add_set_options,
+    scenario_of,
+    sensitivities,
+    sensitivity_table,
+)
 
 DESCRIPTION = """\
 Plan a model on a box: time to the first token, tokens a second, memory, and the ops of a decode
@@ -25,6 +36,7 @@ examples:
   meshtwin plan llama-3.1-8b
   meshtwin plan --model llama-3.1-70b --box galaxy --tp 8 --dp 4 --batch 32
   meshtwin plan ./my-model/config.json --box p150 --trace plan.perfetto-trace
+  meshtwin plan llama-3.1-8b --set link.gbps=200 --set slow_chip=3:0.8 --sensitivity
 """
 TOP = 12
 """Rows of a table of ops, unless told otherwise."""
@@ -66,6 +78,8 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         help=f"{arguments.PRECISION_HELP} (%(default)s)",
     )
     arguments.add_stack(command)
+    add_set_options(command)
+    add_sensitivity_option(command)
     command.add_argument("--no-ops", action="store_true", help="leave out the tables of ops")
     command.add_argument(
         "--top", type=number, default=TOP, metavar="N",
@@ -78,18 +92,25 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Plan, and print what was found; exit code 1 when it does not fit."""
     name = args.model or args.name
+    box = load_box(args.box) if isinstance(args.box, str) else args.box
     deployment = Deployment.of(
-        name, args.box, args.tp, args.dp, args.batch, args.prompt, args.output, args.precision,
-        args.stack,
+        name, box, args.tp, args.dp, args.batch, args.prompt, args.output, args.precision,
+        args.stack, scenario_of(args, box),
     )  # fmt: skip
     try:
         plan = plan_model(deployment)
     except OutOfMemory as error:
         return _unfit(args, name, deployment, error)
+    found = sensitivities(deployment) if args.sensitivity else []
     if args.json:
-        print(json.dumps(values(name, plan, not args.no_ops), indent=2))
+        told = values(name, plan, not args.no_ops)
+        if args.sensitivity:
+            told["sensitivities"] = [asdict(one) for one in found]
+        print(json.dumps(told, indent=2))
     else:
         show(name, plan, 0 if args.no_ops else args.top)
+        if args.sensitivity:
+            Console().print(sensitivity_table(found))
     if wants_reports(args):
         for line in write_reports(args, planned_chips(plan.box, plan.records)):
             print(f"meshtwin: {line}", file=sys.stderr)

@@ -28,6 +28,7 @@ class Edge:
     a: int
     b: int
     num_links: int
+    rate: float = 1.0  # of these links, as a share of what the box's LinkSpec says
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,10 @@ class Box:
         """Links between two chips; 0 when they are not neighbours."""
         return self._links.get((src, dst), 0)
 
+    def rate(self, src: int, dst: int) -> float:
+        """The rate of the links between two neighbours, as a share of the box's; 1 is all of it."""
+        return self._slow.get((min(src, dst), max(src, dst)), 1.0)
+
     def axis_groups(self, axis: int) -> tuple[tuple[int, ...], ...]:
         """The groups of ranks that differ in one axis only: axis 0 the columns, axis 1 the rows.
 
@@ -118,6 +123,10 @@ class Box:
     def _links(self) -> dict[tuple[int, int], int]:
         forward = {(e.a, e.b): e.num_links for e in self.edges}
         return forward | {(b, a): n for (a, b), n in forward.items()}
+
+    @cached_property
+    def _slow(self) -> dict[tuple[int, int], float]:
+        return {(e.a, e.b): e.rate for e in self.edges if e.rate != 1}
 
     @cached_property
     def _neighbours(self) -> tuple[tuple[int, ...], ...]:

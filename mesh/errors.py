@@ -1,6 +1,6 @@
 """What can go wrong with a mesh."""
 
-from ..chip.errors import MeshtwinError
+from ..chip.errors import MeshtwinError, did_you_mean
 
 
 class MeshError(MeshtwinError):
@@ -109,3 +109,26 @@ class ExplorationFailure(MeshError):
         lines += [f"culprit: {self.culprit}"] if self.culprit else []
         lines += [f"replay: {self.replay}", "the last events before it:"]
         return "\n  ".join([*lines, *self.events])
+
+
+class UnknownSetting(MeshError, ValueError):
+    """No constant of that name can be changed."""
+
+    def __init__(self, name: str, nearest: str) -> None:
+        super().__init__(name, nearest)
+        self.name, self.nearest = name, nearest
+
+    def __str__(self) -> str:
+        hint = did_you_mean(self.nearest)
+        return f"no constant {self.name!r}{hint} `meshtwin constants` lists them."
+
+
+class WrongSetting(MeshError, ValueError):
+    """A constant cannot have that value; `legal` says which it can."""
+
+    def __init__(self, name: str, value: str, legal: str) -> None:
+        super().__init__(name, value, legal)
+        self.name, self.value, self.legal = name, value, legal
+
+    def __str__(self) -> str:
+        return f"{self.name} (={self.value}) must be {self.legal}"

@@ -2,26 +2,46 @@
 
 import math
 
-from ..chip.cost import DEFAULT_STACK, CostModel
-from ..chip.spec import ChipSpec, load_product
+from ..chip.cost import CostModel
+from ..chip.spec import ChipSpec
 from ..collectives.communicator import Communicator
 from ..fabric.topology import Box
 from .program import MeshChip
+from .scenario import Scenario
 
 
 def plan_chip(
-    box: Box, rank: int = 0, spec: ChipSpec | None = None, stack: str = DEFAULT_STACK
+    box: Box,
+    rank: int = 0,
+    scenario: Scenario | None = None,
+    spec: ChipSpec | None = None,
 ) -> MeshChip:
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
-    In its collectives the other chips are taken to run the same program on the same shapes: see
-    Communicator.
+    In its collectives the other chips are taken to run the same program on the same shapes (see
+    Communicator); a slow chip's program is the one that is planned (see Scenario), and where a link
+    is slow, a collective lasts until the last chip is done.
 
     Args:
-        spec: of the chip, where it is not that of the box.
-        stack: see `CostModel`.
+        scenario: what is changed of the box, and the stack; None: nothing, and bare ops.
+        spec: of the chip, where it is not that of the scenario.
+    Raises:
+        ValueError: the scenario is of another box.
     """
-    found = spec or load_product(box.product)
-    chip = MeshChip(found, rank, plan=True, cost=CostModel(found, stack))
-    chip.box, chip.communicator = box, Communicator(box, rank, None, math.inf)
+    if scenario is None:
+        scenario = Scenario.of(box)
+    elif scenario.base != box:
+        raise ValueError(f"scenario (={scenario.name}) must be of the box (={box.name})")
+    found = spec or scenario.chip
+    cost = CostModel(found, scenario.stack, scenario.cost_changes)
+    chip = MeshChip(found, rank=rank, plan=True, cost=cost)
+    chip.box = scenario.box
+    chip.communicator = Communicator(
+        chip.box,
+        rank,
+        None,
+        math.inf,
+        costs=scenario.collective_costs,
+        until_last=any(edge.rate != 1 for edge in chip.box.edges),
+    )
     return chip

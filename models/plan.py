@@ -5,6 +5,7 @@ are those of chip 0 in a run. Replicas of a data-parallel plan do not talk to ea
 no numbers: shapes, simulated time and memory only.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
@@ -18,6 +19,7 @@ from ..chip.tensor import Tensor
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box, load_box
 from ..mesh.plan import plan_chip
+from ..mesh.scenario import Scenario
 from .builder import DecoderBuilder
 from .catalogue import model_shape
 from .config import DecoderConfig
@@ -39,6 +41,7 @@ class Deployment:
         batch: users of all replicas together.
         prompt, output: tokens of each user.
         stack: the software that runs the ops, see `chip.cost.stacks`.
+        scenario: what is changed of the box, whatever its stack; None: nothing.
     """
 
     config: DecoderConfig
@@ -50,12 +53,15 @@ class Deployment:
     output: int
     precision: Precision
     stack: str = MODEL_STACK
+    scenario: Scenario | None = None
 
     def __post_init__(self) -> None:
         check_stack(self.stack)
         for name in ("dp", "batch", "prompt", "output"):
             if getattr(self, name) < 1:
                 raise PlanError(f"{name} (={getattr(self, name)}) must be >= 1")
+        if self.scenario is not None and self.scenario.base != self.box:
+            raise PlanError(f"the scenario is of {self.scenario.base.name}, not of {self.box.name}")
         if self.tp * self.dp > self.box.num_chips:
             raise PlanError(
                 f"tp {self.tp} x dp {self.dp} needs {self.tp * self.dp} chips, and {self.box.name} "
@@ -80,6 +86,7 @@ class Deployment:
         output: int = 128,
         precision: Precision | DType | str = "performance",
         stack: str = MODEL_STACK,
+        scenario: Scenario | None = None,
     ) -> Self:
         """A deployment in the words of people; what is left out has a value that works.
 
@@ -95,7 +102,14 @@ class Deployment:
         mesh = fitting_mesh(found, tp or max(1, found.num_chips // max(1, dp)))
         users = dp if batch is None else batch
         parsed = Precision.parse(precision)
-        return cls(model_shape(model), found, mesh, dp, users, prompt, output, parsed, stack)
+        config = model_shape(model)
+        return cls(config, found, mesh, dp, users, prompt, output, parsed, stack, scenario)
+
+    @property
+    def conditions(self) -> Scenario:
+        """The box with what is changed of it, under the stack."""
+        scenario = self.scenario or Scenario.of(self.box)
+        return dataclasses.replace(scenario, stack=self.stack)
 
     @property
     def tp(self) -> int:
@@ -129,9 +143,8 @@ class PlannedReplica:
 
     def __init__(self, deployment: Deployment, spec: ChipSpec | None = None) -> None:
         self.deployment = deployment
-        self.chip = plan_chip(
-            submesh(deployment.box, deployment.mesh), spec=spec, stack=deployment.stack
-        )
+        part = deployment.conditions.part(deployment.mesh, deployment.dp)
+        self.chip = plan_chip(part.base, scenario=part, spec=spec)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()

@@ -10,7 +10,7 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("name", ["memory.md"])
+@pytest.mark.parametrize("name", ["memory.md", "what-if.md"])
 def test_the_python_of_a_page_prints_what_stands_below_it(name: str) -> None:
     text = (DOCS / name).read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", text, re.DOTALL)

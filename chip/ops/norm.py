@@ -17,7 +17,7 @@ from .shared import (
     WORDS,
     elementwise_plan,
     narrow,
-    num_tile_rows,
+    norm_parts,
     quietly,
     require_float,
     require_tiles,
@@ -51,7 +51,7 @@ def norm_plan(passes: int, eps: float, given: Mapping[str, TensorSpec]) -> Plan:
         tuple(given.values()),
         passes=passes + more,
         flops=passes + 1 + more,
-        num_parallel=num_tile_rows(x),
+        num_parallel=norm_parts(x),
     )
 
 

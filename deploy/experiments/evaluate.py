@@ -25,7 +25,9 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     """What a deployment reaches, simulated; see VALUES for what a point may hold.
 
     `model` is needed; the others have the defaults of `Deployment.of`. `batch_per_chip` may stand
-    for `batch`.
+    for `batch`. `set` is a table of changed constants ({"link.gbps": 200}, see `meshtwin
+    constants`); a value named "set.link.gbps" is one of them. The mesh of a replica is that of the
+    box as it is.
 
     Returns:
         chips, users, mesh; fits, why_not, dram_bytes (most at once, of one chip), dram_free_bytes
@@ -36,15 +38,20 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         MeshtwinError: there is no such deployment.
     """
+    from ...mesh.scenario import Scenario
     from ...models.model_plan import plan_model
     from ...models.plan import Deployment
 
-    values = {name: point[name] for name in VALUES if name in point}
+    values = {name: point[name] for name in VALUES if name in point and name != "set"}
     batch_per_chip = values.pop("batch_per_chip", None)
     deployment = Deployment.of(**values)
     if batch_per_chip is not None:
         users = batch_per_chip * deployment.tp * deployment.dp
         deployment = dataclasses.replace(deployment, batch=users)
+    changes = _changes_of(point)
+    if changes:
+        scenario = Scenario.of(deployment.box, changes.items(), deployment.stack)
+        deployment = dataclasses.replace(deployment, scenario=scenario)
     num_chips = deployment.tp * deployment.dp
     found: dict[str, Any] = {
         "chips": num_chips,
@@ -71,16 +78,28 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _changes_of(point: Mapping[str, Any]) -> dict[str, float | str]:
+    single = {n.removeprefix("set."): value for n, value in point.items() if is_change(n)}
+    return {**point.get("set", {}), **single}
+
+
 def check(name: str, value: Any) -> None:
     """Is this a value that `evaluate` can take?
 
     Raises:
         ValueError or MeshtwinError: it is not; the nearest legal one is named.
     """
+    if is_change(name):
+        name, value = "set", {name.removeprefix("set."): value}
     if name not in VALUES:
         hint = did_you_mean(nearest_name(name, list(VALUES)))
         raise ValueError(f"the planner takes no {name!r}{hint} Known: {', '.join(VALUES)}.")
     VALUES[name](name, value)
+
+
+def is_change(name: str) -> bool:
+    """Is this the name of a value that changes a constant, such as "set.link.gbps"?"""
+    return name.startswith("set.")
 
 
 def _number(name: str, value: Any) -> None:
@@ -108,6 +127,23 @@ def _precision(name: str, value: Any) -> None:
     Precision.parse(_text(name, value))
 
 
+def _changes(name: str, value: Any) -> None:
+    """The constants are those of any box; whether it has a slow place is seen when it is known."""
+    from ...mesh.scenario import Scenario
+    from ...mesh.settings import PLACE, normal
+
+    if not isinstance(value, Mapping):
+        raise ValueError(f'{name} must be a table, as {{"link.gbps" = 200}}, and is {value!r}')
+    scenario = Scenario.of(load_box("quietbox2"))
+    for changed, to in value.items():
+        if isinstance(to, bool) or not isinstance(to, (int, float, str)):
+            raise ValueError(f"{name}.{changed} must be a number, and is {to!r}")
+        setting, share = normal(changed, to)
+        if PLACE.fullmatch(setting):
+            setting = "slow_chip.0"
+        scenario.but(setting, share)
+
+
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name} must be a name in quotes, and is {value!r}")
@@ -124,6 +160,7 @@ VALUES: Final[Mapping[str, Callable[[str, Any], None]]] = {
     "prompt": _number,
     "output": _number,
     "precision": _precision,
+    "set": _changes,
     "stack": _stack,
 }
 """What a point may hold, and the check of each."""

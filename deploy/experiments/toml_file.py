@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from ...chip.errors import MeshtwinError, did_you_mean, nearest_name
 from ..errors import SweepFileError
-from .evaluate import RESULTS, VALUES, check
+from .evaluate import RESULTS, VALUES, check, is_change
 from .grid import Point, product, strong, weak
 from .limits import WrongLimit, broken, read_limits
 from .plain import canonical
@@ -37,7 +37,22 @@ def read_toml(path: Path, text: str) -> Sweep:
         at = re.search(r"at line (\d+)", str(error))
         line = int(at[1]) if at else text.count("\n") + 1
         raise SweepFileError(path, line, f"no TOML: {error}") from error
-    return _Reader(path, text, data).sweep()
+    return _Reader(path, text, {**data, **_with_changes(data)}).sweep()
+
+
+def _with_changes(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The grid with `set.link.gbps = [...]` under that name, however TOML nests it."""
+    grid = data.get("grid")
+    if not isinstance(grid, dict) or not isinstance(grid.get("set"), dict):
+        return {}
+    others = {name: values for name, values in grid.items() if name != "set"}
+    return {"grid": {**others, **_flat("set", grid["set"])}}
+
+
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {name: value}
+    return {k: v for key, inner in value.items() for k, v in _flat(f"{name}.{key}", inner).items()}
 
 
 class _Reader:
@@ -55,7 +70,7 @@ class _Reader:
         function = self._function()
         if function == PLANNER:
             self._check_plan()
-            self._check_names("limit", "limits", list(self._table("limits")), (*VALUES, *RESULTS))
+            self._check_names("limit", "limits", list(self._table("limits")), self._names())
         points = list({canonical(point): point for point in self._points()}.values())
         if function != PLANNER:
             wrong = wrong_name(function.load(), list({name: 1 for p in points for name in p}))
@@ -71,8 +86,8 @@ class _Reader:
             self._fail("sweep", "charts", None, str(error))
         if function == PLANNER:
             for name in (name for pair in charts for name in pair):
-                if name not in (*VALUES, *RESULTS):
-                    hint = did_you_mean(nearest_name(name, (*VALUES, *RESULTS)))
+                if name not in self._names():
+                    hint = did_you_mean(nearest_name(name, self._names()))
                     self._fail("sweep", "charts", name, f"no value or result {name!r}{hint}")
         kept = tuple(point for point in points if not broken(limits, point))
         name = str(self._table("sweep").get("name", self.path.stem))
@@ -138,6 +153,11 @@ class _Reader:
                 if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                     what = f"{name} must hold whole numbers, 1 or more, and has {value!r}"
                     self._fail(section, name, value, what)
+
+    def _names(self) -> tuple[str, ...]:
+        """The names that a row of the planner has."""
+        changes = filter(is_change, self._table("grid"))
+        return (*VALUES, *RESULTS, *changes)
 
     def _check_plan(self) -> None:
         grid = self._table("grid")

@@ -30,6 +30,15 @@ def test_a_constant_must_say_something_in_each_field(wrong: Mapping[str, Any]) -
         Constant(**{**GOOD, **wrong})
 
 
+def test_a_chip_can_be_had_with_other_constants() -> None:
+    chip = load_product("p150")
+    other = chip.but({"clock_hz": 10**9, "grid_columns": 4})
+    assert (other.clock_hz, other.grid) == (10**9, (4, chip.grid[1]))
+    assert other.constants["clock_hz"].value == 10**9
+    assert other.but({"clock_hz": chip.clock_hz, "grid_columns": chip.grid[0]}) == chip
+    assert load_product("p150") is chip and chip.clock_hz == 1_350_000_000
+
+
 def test_every_number_of_the_data_files_says_where_it_is_from() -> None:
     data = files("meshtwin.chip") / "data"
     paths = [path for path in data.iterdir() if path.name.endswith(".toml")]

@@ -6,15 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshtwin.chip.dtype import DType
 from meshtwin.chip.spec import Constant
+from meshtwin.chip.units import PS_PER_US
 from meshtwin.collectives.algorithm import Team
 from meshtwin.collectives.algorithms.bidirectional_ring import bidirectional_ring
 from meshtwin.collectives.algorithms.line import line
 from meshtwin.collectives.algorithms.ring import ring
+from meshtwin.collectives.call import Call
+from meshtwin.collectives.choose import plan_of
 from meshtwin.collectives.costs import costs_of, load_costs
 from meshtwin.collectives.operation import Operation
 from meshtwin.collectives.schedule import Schedule, Step, StepKind
 from meshtwin.collectives.simulate import Timing, simulate
+from meshtwin.fabric.fault_events import LinkSlow
+from meshtwin.fabric.faults import FaultPlan
 from meshtwin.fabric.topology import Box, Edge, load_box
 
 COSTS = load_costs()
@@ -220,6 +226,30 @@ def test_each_architecture_has_its_own_constants() -> None:
     assert costs_of(QUIETBOX2) == load_costs()
     with pytest.raises(ValueError, match="grayskull"):
         load_costs("grayskull")
+
+
+@pytest.mark.parametrize("maker", MAKERS)
+@pytest.mark.parametrize("rate", [0.25, 0.7])
+def test_an_edge_at_a_lower_rate_is_a_link_that_is_always_slow(maker: str, rate: float) -> None:
+    edges = tuple(replace(e, rate=rate) if (e.a, e.b) == (1, 3) else e for e in QUIETBOX2.edges)
+    box = replace(QUIETBOX2, name="a slow edge", edges=edges)
+    faults = FaultPlan((LinkSlow((1, 3), 1 / rate),))
+    schedule = MAKERS[maker].schedule(Operation.ALL_REDUCE, Team(4, (1, 4)))
+    sizes, entries = (12_345,) * schedule.num_chunks, (0,) * 4
+    found = simulate(schedule, box, RING, sizes, entries, COSTS)
+    wanted = simulate(schedule, QUIETBOX2, RING, sizes, entries, COSTS, faults)
+    plain = simulate(schedule, QUIETBOX2, RING, sizes, entries, COSTS)
+    assert found.sim_exit_ps == wanted.sim_exit_ps
+    assert max(found.sim_exit_ps) > max(plain.sim_exit_ps)
+
+
+def test_other_costs_make_another_plan_and_leave_the_first_as_it_is() -> None:
+    call = Call(Operation.ALL_GATHER, (4, 4), DType.FLOAT32, (0, 1, 2, 3), "")
+    before = plan_of(QUIETBOX2, 0, call, "ring").sim_whole_ps
+    startup = replace(COSTS.startup, value=COSTS.startup.value + 1)
+    later = plan_of(QUIETBOX2, 0, call, "ring", replace(COSTS, startup=startup))
+    assert later.sim_whole_ps == before + PS_PER_US
+    assert plan_of(QUIETBOX2, 0, call, "ring").sim_whole_ps == before
 
 
 def test_an_edge_of_one_link_is_an_edge() -> None:

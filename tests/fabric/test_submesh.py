@@ -1,5 +1,7 @@
 """Parts of a box as boxes of their own."""
 
+from dataclasses import replace
+
 import pytest
 
 from meshtwin.fabric.errors import SubmeshError
@@ -21,6 +23,29 @@ def test_a_submesh_has_the_links_among_its_chips(name: str) -> None:
                 for b in range(part.num_chips):
                     old_a, old_b = (box.rank_at(part.coords(rank)) for rank in (a, b))
                     assert part.num_links(a, b) == box.num_links(old_a, old_b)
+
+
+@pytest.mark.parametrize("corner", [(0, 2), (4, 0), (6, 2)])
+def test_a_submesh_may_begin_anywhere(corner: tuple[int, int]) -> None:
+    box = load_box("galaxy")
+    part = submesh(box, (2, 2), corner)
+    olds = [
+        box.rank_at((corner[0] + row, corner[1] + column)) for row in (0, 1) for column in (0, 1)
+    ]
+    for a in range(4):
+        for b in range(4):
+            assert part.num_links(a, b) == box.num_links(olds[a], olds[b])
+    with pytest.raises(SubmeshError, match=r"galaxy from \(7, 0\)"):
+        submesh(box, (2, 2), (7, 0))
+
+
+def test_a_slow_link_is_slow_in_its_part_and_no_other() -> None:
+    box = load_box("galaxy")
+    edges = tuple(replace(e, rate=0.5) if (e.a, e.b) == (0, 1) else e for e in box.edges)
+    slow = replace(box, name="slow", edges=edges)
+    assert slow.rate(1, 0) == slow.rate(0, 1) == 0.5 and slow.rate(0, 4) == 1
+    assert submesh(slow, (2, 2)).rate(0, 1) == 0.5
+    assert submesh(slow, (2, 2), (2, 0)).rate(0, 1) == 1
 
 
 def test_the_whole_mesh_is_the_box_itself() -> None:

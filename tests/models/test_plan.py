@@ -11,6 +11,7 @@ from meshtwin.chip.cost import CostModel, stacks
 from meshtwin.chip.errors import InvalidArgument, OutOfMemory
 from meshtwin.chip.record import OpRecord
 from meshtwin.fabric.topology import Box, load_box
+from meshtwin.mesh.scenario import Scenario
 from meshtwin.models.builder import DecoderBuilder
 from meshtwin.models.catalogue import known_models, model_shape
 from meshtwin.models.errors import PlanError
@@ -171,6 +172,27 @@ def test_a_mesh_is_chosen_by_its_all_reduce_and_others_are_named() -> None:
         deployment(dp=5)
     with pytest.raises(PlanError, match="context is 131072"):
         deployment(prompt=131_000, output=100)
+
+
+def test_a_scenario_without_changes_plans_the_same() -> None:
+    plain, same = deployment(), deployment(scenario=Scenario.of(GALAXY))
+    assert PlannedReplica(plain).decode(128) == PlannedReplica(same).decode(128)
+    assert PlannedReplica(plain).prefill() == PlannedReplica(same).prefill()
+    with pytest.raises(PlanError, match="the scenario is of quietbox2, not of galaxy"):
+        deployment(scenario=Scenario.of(load_box("quietbox2")))
+
+
+def test_a_slow_place_counts_where_a_replica_runs_on_it() -> None:
+    slow = Scenario.of(GALAXY).but("slow_chip", "31:0.5")
+    usual = PlannedReplica(deployment(dp=4)).decode(128).sim_ps
+    assert PlannedReplica(deployment(dp=3, scenario=slow)).decode(128).sim_ps == usual
+    assert PlannedReplica(deployment(dp=4, scenario=slow)).decode(128).sim_ps > usual
+
+
+def test_memory_that_was_taken_away_is_missing() -> None:
+    smaller = Scenario.of(GALAXY).but("dram.gib", 0.5)
+    with pytest.raises(OutOfMemory, match="DRAM"):
+        PlannedReplica(deployment(scenario=smaller))
     with pytest.raises(InvalidArgument, match="unknown stack 'tund': did you mean 'tuned'"):
         deployment(stack="tund")
 

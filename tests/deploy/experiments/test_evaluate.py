@@ -32,6 +32,16 @@ def test_what_does_not_fit_says_why() -> None:
     assert "sim_ttft_ms" not in found
 
 
+def test_constants_can_be_changed_one_by_one_or_in_a_table() -> None:
+    point = {"model": "llama-3.2-1b", "precision": "bfloat16"}
+    usual, half = (evaluate({**point, **more}) for more in ({}, {"set.dram.gb_per_s": 256}))
+    assert half["sim_step_ms"] > 1.2 * usual["sim_step_ms"]
+    assert evaluate({**point, "set": {"dram.gb_per_s": 256}}) == half
+    assert evaluate({**point, "set": {}}) == usual
+    slow = evaluate({**point, "set": {"slow_link": "0-1:0.01"}, "set.chip.clock_mhz": 1000})
+    assert slow["share_fabric"] > usual["share_fabric"]
+
+
 def test_what_is_no_deployment_is_an_error() -> None:
     with pytest.raises(MeshtwinError, match="the largest dp is 2"):
         evaluate({"model": "llama-3.2-1b", "tp": 2, "dp": 3})
@@ -48,6 +58,12 @@ def test_what_is_no_deployment_is_an_error() -> None:
         ("batch", 0, "1 or more"),
         ("batch", True, "1 or more"),
         ("tp", "4", "must be a whole number"),
+        ("set", 5, "set must be a table"),
+        ("set", {"link.gps": 5}, "did you mean 'link.gbps'?"),
+        ("set.link.gps", 5, "did you mean 'link.gbps'?"),
+        ("set.link.gbps", 0, "link.gbps (=0) must be a number, 0.001 or more"),
+        ("set.link.gbps", True, "set.link.gbps must be a number, and is True"),
+        ("set.slow_link.30-31", 2, "must be a number from 0.001 to 1"),
     ],
 )
 def test_a_wrong_value_names_the_nearest(name: str, value: object, what: str) -> None:

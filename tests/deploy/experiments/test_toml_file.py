@@ -108,6 +108,47 @@ def test_the_planner_checks_its_values(
     assert found_line == line
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "set.link.gbps = [100, 200]",
+        '"set.link.gbps" = [100, 200]',
+        'set."link.gbps" = [100, 200]',
+        "set = { link = { gbps = [100, 200] } }",
+    ],
+)
+def test_constants_are_swept_however_their_names_are_spelled(tmp_path: Path, line: str) -> None:
+    charts = '[sweep]\ncharts = [["set.link.gbps", "sim_ttft_ms"]]\n'
+    text = f'{charts}[grid]\nmodel = ["llama-3.1-8b"]\n{line}\n'
+    points = sweep_of(tmp_path, text, "links.toml").points
+    assert points == tuple({"model": "llama-3.1-8b", "set.link.gbps": n} for n in (100, 200))
+
+
+def test_several_constants_are_changed_at_once(tmp_path: Path) -> None:
+    tables = '[{}, {"link.gbps" = 200, "slow_link" = "0-1:0.5"}]'
+    text = f'[grid]\nmodel = ["llama-3.1-8b"]\nset = {tables}\n'
+    points = sweep_of(tmp_path, text, "links.toml").points
+    assert [point["set"] for point in points] == [{}, {"link.gbps": 200, "slow_link": "0-1:0.5"}]
+
+
+@pytest.mark.parametrize(
+    ("new", "line", "what"),
+    [
+        ("set.link.gps = [100]", 5, "no constant 'link.gps': did you mean 'link.gbps'?"),
+        ("set.link.gbps = [100,\n 0]", 6, "link.gbps (=0) must be a number, 0.001 or more"),
+        ('set = [{"link.gps" = 1}]', 5, "did you mean 'link.gbps'?"),
+        ("set.link.gbps = 100", 5, "must be a list of values"),
+    ],
+)
+def test_a_wrong_constant_is_found_at_its_line(
+    tmp_path: Path, new: str, line: int, what: str
+) -> None:
+    text = PLAN.replace("{path}", "llama-3.1-8b").replace("dp = [1, 2]", new)
+    found_line, found = wrong(tmp_path, text)
+    assert what in found
+    assert found_line == line
+
+
 def test_lines_are_found_in_every_spelling() -> None:
     text = '[ a ]\n"x" = ["u", 12,\n  2, "v.w"]\na.y = 3\n[b.c]\nz = 1\n[d]\nx = 2\n'
     assert line_of(text, "a", "x", 2) == 3

@@ -1,0 +1,185 @@
+"""What if: --set, the constants that it takes, and sensitivities."""
+
+import argparse
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from meshtwin.chip.cost import MODEL_STACK, constants, stacks
+from meshtwin.deploy.cli import main
+from meshtwin.deploy.experiments.sweep import read_sweep
+from meshtwin.deploy.what_if import (
+    Sensitivity,
+    add_sensitivity_option,
+    add_set_options,
+    scenario_of,
+    sensitivities,
+    sensitivity_table,
+    times_ps,
+)
+from meshtwin.fabric.topology import load_box
+from meshtwin.mesh.scenario import Scenario
+from meshtwin.models.catalogue import model_shape
+from meshtwin.models.plan import Deployment
+from meshtwin.models.precision import Precision
+
+BOX = load_box("quietbox2")
+PAGE = (Path(__file__).parents[2] / "docs" / "what-if.md").read_text(encoding="utf-8")
+BFLOAT16 = Precision.parse("bfloat16")
+
+
+def deployment(scenario: Scenario | None = None) -> Deployment:
+    """A small model on all of a QuietBox 2."""
+    config = model_shape("llama-3.2-1b")
+    return Deployment(config, BOX, (2, 2), 1, 8, 128, 128, BFLOAT16, scenario=scenario)
+
+
+def scenario(*argv: str) -> Scenario:
+    """The scenario of some arguments."""
+    parser = argparse.ArgumentParser()
+    add_set_options(parser)
+    add_sensitivity_option(parser)
+    return scenario_of(parser.parse_args(argv), BOX)
+
+
+def test_set_changes_the_box_whatever_the_order() -> None:
+    assert scenario() == Scenario.of(BOX)
+    argv = ["--set", "link.gbps=200", "--set", "slow_link=3-1:0.25", "--set", "slow_chip = 2:0.5"]
+    changes = (("link.gbps", 200.0), ("slow_chip.2", 0.5), ("slow_link.1-3", 0.25))
+    assert scenario(*argv).changes == changes
+    again = [word for pair in (argv[4:], argv[2:4], argv[:2]) for word in pair]
+    assert scenario(*again).changes == changes
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("link.gps=200", "argument --set: no constant 'link.gps': did you mean 'link.gbps'?"),
+        ("link.gbps=-1", "link.gbps (=-1) must be a number, 0.001 or more"),
+        ("link.gbps", "'link.gbps' must be NAME=VALUE, as link.gbps=200"),
+        ("slow_link=3-7:0.25", "no constant 'slow_link.3-7': did you mean 'slow_link.2-3'?"),
+    ],
+)
+def test_a_mistake_is_misuse_and_names_what_is_right(
+    text: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        scenario("--set", text)
+    assert caught.value.code == 2
+    assert what in capsys.readouterr().err
+
+
+def test_constants_are_listed_with_value_unit_kind_and_source(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["constants", "--box", "galaxy", "--set", "link.gbps=300", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    settings = Scenario.of(load_box("galaxy"), stack=MODEL_STACK).settings
+    assert list(rows) == list(settings)
+    assert (rows["link.gbps"]["value"], rows["link.gbps"]["kind"]) == (300, "set")
+    for name, row in rows.items():
+        assert row["unit"] and row["kind"] and row["source"]
+        if name != "link.gbps":
+            assert row["value"] == settings[name].constant.value
+
+
+def test_constants_are_those_of_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
+    found = []
+    for stack in stacks():
+        assert main(["constants", "cost.op_start_us", "--stack", stack, "--json"]) == 0
+        (row,) = json.loads(capsys.readouterr().out)
+        assert row["value"] == constants(stack=stack)["op_start_us"].value
+        found.append(row["value"])
+    assert len({*found}) > 1
+
+
+def test_constants_are_a_table_and_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["constants"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + len(Scenario.of(BOX).settings)  # a line each
+    assert main(["constants", "dram", "link.gbps"]) == 0
+    out = capsys.readouterr().out
+    assert "dram.gib" in out and "400" in out and "collective" not in out
+    with pytest.raises(SystemExit):
+        main(["constants", "drm"])
+    assert "no constant begins with drm" in capsys.readouterr().err
+
+
+def test_a_sensitivity_is_what_the_plan_with_that_change_says() -> None:
+    found = {one.name: one for one in sensitivities(deployment())}
+    before = times_ps(deployment())
+    for name in ("dram.gb_per_s", "chip.grid_columns", "link.packets_per_s"):
+        one = found[name]
+        after = times_ps(deployment(Scenario.of(BOX).but(name, one.changed)))
+        assert one.sim_ttft_change == pytest.approx(after[0] / before[0] - 1)
+        assert one.sim_step_change == pytest.approx(after[1] / before[1] - 1)
+        grown = one.changed / one.value
+        assert grown**one.sim_step_elasticity == pytest.approx(after[1] / before[1])
+    assert found["dram.gb_per_s"].changed == pytest.approx(1.1 * found["dram.gb_per_s"].value)
+    assert found["chip.grid_columns"].changed == found["chip.grid_columns"].value + 1
+
+
+def test_sensitivities_come_the_weightiest_first_and_have_every_constant_that_is_not_zero() -> None:
+    found = sensitivities(deployment())
+    assert [one.weight for one in found] == sorted((one.weight for one in found), reverse=True)
+    settings = Scenario.of(BOX).settings.values()
+    assert {one.name for one in found} == {s.name for s in settings if s.constant.value}
+    by_name = {one.name: one for one in found}
+    assert by_name["dram.gib"].weight == by_name["l1.kib"].weight == 0
+
+
+def test_elasticities_of_all_that_is_a_rate_or_a_time_add_up() -> None:
+    # Twice as quick in everything is twice as quick: the elasticities of all rates and times, with
+    # the sign of what is quicker, add up to about one.
+    rates = ["chip.clock_mhz", "dram.gb_per_s", "link.packets_per_s", "link.gbps",
+             "collective.reduce_gb_per_s", "collective.copy_gb_per_s"]  # fmt: skip
+    times = ["link.first_hop_ns", "link.hop_ns", "collective.startup_us"]
+    found = {one.name: one for one in sensitivities(deployment())}
+    settings = Scenario.of(BOX).settings.values()
+    times += [s.name for s in settings if s.constant.unit.split()[0] in ("us", "ms", "ns")]
+    total = sum(found[name].sim_step_elasticity for name in {*times} & found.keys()) - sum(
+        found[name].sim_step_elasticity for name in rates
+    )
+    assert total == pytest.approx(1, abs=0.1)
+
+
+def test_what_cannot_go_up_goes_down() -> None:
+    slow = Scenario.of(BOX).but("slow_link", "0-1:0.95").but("cost.compute_efficiency", 1)
+    found = {one.name: one for one in sensitivities(deployment(slow))}
+    assert found["cost.compute_efficiency"].changed == pytest.approx(1 / 1.1)
+    assert found["slow_link.0-1"].changed == pytest.approx(0.95 / 1.1)
+    assert found["cost.compute_efficiency"].sim_ttft_change >= 0
+    assert found["slow_link.0-1"].sim_step_change > 0
+
+
+def test_the_table_has_what_matters() -> None:
+    small = Sensitivity("small", "us", 1, 1.1, 0, 1e-5, 0, 1e-4)
+    large = Sensitivity("large", "us", 2, 2.2, 0.05, 0.1, math.log(1.05) / math.log(1.1), 1)
+    console = Console(width=120)
+    with console.capture() as captured:
+        console.print(sensitivity_table([large, small]))
+    lines = captured.get().splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["large", "2", "2.2", "+5.00%", "+10.00%", "+0.512", "+1.000"]
+
+
+def test_a_mistake_is_named_as_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:
+    ((command, answer),) = re.findall(r"```\n\$ meshtwin (.*?)\n(.*?)```", PAGE, re.DOTALL)
+    with pytest.raises(SystemExit):
+        main(command.split())
+    assert capsys.readouterr().err.endswith(answer)
+
+
+def test_the_page_names_constants_that_there_are_and_its_sweep_is_legal(tmp_path: Path) -> None:
+    table = PAGE[: PAGE.index("## In Python")]
+    names = re.findall(r"`((?:link|chip|dram|l1|collective|cost)\.\w+)`", table)
+    assert len(names) > 15 and set(names) <= set(Scenario.of(BOX).settings)
+    of_hardware = {n for n in Scenario.of(BOX).settings if not n.startswith(("coll", "cost"))}
+    assert of_hardware <= set(names)
+    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "page.toml").write_text(text)
+    assert len(read_sweep(tmp_path / "page.toml").points) == 12
