@@ -17,6 +17,8 @@ from ..models.plan_phase import Phase, PlannedMemory
 
 PIPE_WIDTH = 100
 """Columns where the output is no terminal."""
+SHORT = ("scaled_dot_product_attention", "sdpa")
+"""A name that would take half a line, and what ttnn's own programs call it."""
 HINTS = {
     "tp": "more chips",
     "precision": "lower precision",
@@ -139,7 +141,7 @@ def _print_phase(console: Console, title: str, phase: Phase, peaks: Peaks, num_r
 
 def _cells(row: OpRow) -> list[str | Text]:
     return [
-        row.name,
+        row.name.replace(*SHORT),
         Text(row.operands, no_wrap=True, overflow="ellipsis"),
         str(row.count),
         f"{row.sim_duration_ps / PS_PER_US:.1f}",

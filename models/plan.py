@@ -6,15 +6,16 @@ no numbers: shapes, simulated time and memory only.
 """
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..chip.cost import MODEL_STACK, check_stack
 from ..chip.dtype import DType
 from ..chip.spec import ChipSpec
+from ..chip.tensor import Tensor
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box, load_box
 from ..mesh.plan import plan_chip
@@ -24,7 +25,6 @@ from .catalogue import model_shape
 from .config import DecoderConfig
 from .decoder import Decoder
 from .errors import PlanError
-from .kv_cache import KvCache
 from .plan_phase import Phase, PlannedMemory
 from .precision import Precision
 from .programs import best_of_all
@@ -152,26 +152,16 @@ class PlannedReplica:
         self.cache_bytes = 0
 
     def prefill(self) -> Phase:
-        """One user's prompt in one pass, beside the caches of the replica's other users."""
-        decoder, num_others = self.decoder, self.deployment.batch_of_replica - 1
-        decoder.start(self.chip, 1, self._room)
-        others = num_others and KvCache.allocate(
-            self.chip,
-            decoder.config.num_layers,
-            (num_others, decoder.num_kv_heads, self._room, decoder.config.head_dim),
-            decoder.precision.kv_cache,
-        )
-        phase = self._run(np.zeros((1, self.deployment.prompt), np.int32))
-        del others
-        return phase
+        """One user's prompt in one pass."""
+        self._start(0)
+        prompt_S = np.zeros(self.deployment.prompt, np.int32)
+        return self._run(lambda: self.decoder.prefill(self.chip, prompt_S))
 
     def decode(self, positions: int) -> Phase:
         """One step of all users of the replica, with `positions` tokens in the cache of each."""
-        users = self.deployment.batch_of_replica
-        self.decoder.start(self.chip, users, self._room)
-        assert self.decoder.cache is not None
-        self.decoder.cache.lengths = [positions] * users
-        return self._run(np.zeros((users, 1), np.int32))
+        self._start(positions)
+        ids_B = np.zeros(self.deployment.batch_of_replica, np.int32)
+        return self._run(lambda: self.decoder.decode(self.chip, ids_B))
 
     def memory(self) -> PlannedMemory:
         """What it took of the chip's memory so far."""
@@ -188,17 +178,20 @@ class PlannedReplica:
             l1_op=op,
         )
 
-    @property
-    def _room(self) -> int:
-        return self.deployment.prompt + self.deployment.output
+    def _start(self, positions: int) -> None:
+        """Make room for all users, with so many tokens in the cache of each."""
+        users = self.deployment.batch_of_replica
+        self.decoder.start(self.chip, users, self.deployment.prompt + self.deployment.output)
+        assert self.decoder.cache is not None
+        self.decoder.cache.lengths = [positions] * users
+        self.cache_bytes = self.chip.dram.used_bytes - self.weight_bytes
 
-    def _run(self, ids_BS: NDArray[np.int32]) -> Phase:
+    def _run(self, forward: Callable[[], Tensor]) -> Phase:
         """A forward pass and the choice of the next tokens, as a greedy generation does it."""
         chip = self.chip
-        self.cache_bytes = chip.dram.used_bytes - self.weight_bytes
         chip.recorder.clear()
         begin_ps = chip.clock.now_ps
-        best_of_all(chip, self.decoder.forward(chip, ids_BS), 1)
+        best_of_all(chip, forward(), 1)
         return Phase(tuple(chip.recorder.records()), chip.clock.now_ps - begin_ps)
 
 

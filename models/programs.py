@@ -135,9 +135,9 @@ def choose_next(
 
 
 def best_of_all(chip: MeshChip, logits: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best logits of each chip, and where each lies on its chip: [.., chips x count].
+    """The `count` best of each row of each chip's logits, and where each lies on its chip.
 
-    This is what the chips do for a choice; a plan does it too.
+    Both are [..., chips x count]. This is what the chips do for a choice; a plan does it too.
     """
     best, where = chip.topk(logits, count)
     return chip.all_gather(best, dim=-1), chip.all_gather(where, dim=-1)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from meshtwin.chip.cost import DEFAULT_STACK
 from meshtwin.chip.dtype import DType
 from meshtwin.chip.errors import InvalidArgument
 from meshtwin.fabric.topology import load_box
@@ -200,14 +201,18 @@ def test_a_plan_of_many_users_has_the_ops_and_times_of_a_run() -> None:
         chip, decoder = builder.chip, builder.decoder()
         decoder.start(chip, 3, 12)
         for user in range(3):
-            decoder.prefill(chip, np.arange(1, 6, dtype=np.int32), user)
+            programs.prefill(chip, decoder, [1, 2, 3, 4, 5], Sampling(), user)
         chip.recorder.clear()
-        decoder.decode(chip, np.array([6, 7, 8], np.int32))
+        programs.decode(chip, decoder, [6, 7, 8], Sampling())
         return [record[:3] + record[5:] for record in chip.recorder.records()]
 
     with Model(config, "BF16") as model:
         run = model.run(4, DType.BFLOAT16, program)[0]
     plan = PlannedReplica(
-        Deployment(config, load_box("quietbox2"), (2, 2), 1, 3, 5, 7, Precision.parse("bfloat16"))
-    )
+        Deployment(
+            config, load_box("quietbox2"), (2, 2), 1, 3, 5, 7, Precision.parse("bfloat16"),
+            DEFAULT_STACK,
+        )
+    )  # fmt: skip
+    plan.prefill()
     assert [record[:3] + record[5:] for record in plan.decode(5).records] == run
