@@ -3,6 +3,8 @@
 Indices are uint32 (ttnn gives uint16 where the dim is short enough).
 """
 
+import math
+
 import numpy as np
 
 from ..cost import Work, constants
@@ -57,17 +59,28 @@ def _topk_rule(k: int, dim: int, largest: bool, x: TensorSpec) -> Plan:
             f"k (={k}) must be within 1 .. {x.shape[dim]}, the length of dim {dim} of {x.shape}"
         )
     shape = (*x.shape[:dim], k, *x.shape[dim + 1 :])
-    return _ranked_plan(x, (like(x, shape), like(x, shape, DType.UINT32)), TOPK_PASSES)
+    outputs = like(x, shape), like(x, shape, DType.UINT32)
+    rows = num_tile_rows(x)
+    return _ranked_plan(x, outputs, TOPK_PASSES, rows * _cut(x.num_tiles // rows))
 
 
-def _ranked_plan(x: TensorSpec, outputs: tuple[TensorSpec, ...], passes: int) -> Plan:
+def _cut(tiles: int) -> int:
+    """How many cores' worth a row of tiles is cut into.
+
+    n cores leave a tile each to one core that merges them. The two steps take least with
+    n = sqrt(tiles), and together twice as long as each.
+    """
+    return max(1, math.isqrt(tiles) // 2)
+
+
+def _ranked_plan(
+    x: TensorSpec, outputs: tuple[TensorSpec, ...], passes: int, parallel: int
+) -> Plan:
     written = 0
     for output in outputs:
         written += output.padded_bytes
-    return Plan(
-        outputs,
-        Work("sfpu", x.size, x.padded_bytes, written, passes * x.num_tiles, num_tile_rows(x)),
-    )
+    work = Work("sfpu", x.size, x.padded_bytes, written, passes * x.num_tiles, parallel)
+    return Plan(outputs, work)
 
 
 def _topk_values(k: int, dim: int, largest: bool, x: Array) -> tuple[Array, Array]:
@@ -117,7 +130,8 @@ def _sort_rule(dim: int, descending: bool, x: TensorSpec) -> Plan:
     length = x.shape[normal_dim(dim, x.shape)]
     levels = (num_tiles(length) * 32 - 1).bit_length()  # a bitonic sort of 2**levels elements
     steps = levels * (levels + 1) // 2
-    return _ranked_plan(x, (x, like(x, x.shape, DType.UINT32)), SORT_STEP_PASSES * steps)
+    outputs = x, like(x, x.shape, DType.UINT32)
+    return _ranked_plan(x, outputs, SORT_STEP_PASSES * steps, num_tile_rows(x))
 
 
 def _sort_values(dim: int, descending: bool, x: Array) -> tuple[Array, Array]:
