@@ -43,7 +43,7 @@ def prefill_product(model: CostModel, product: Product, phases: int) -> Parts:
     end_us = outputs * packed * value["matmul_pack_clocks_per_byte"] / clock_us
     write_us = product.out_dram_bytes / (model.peak * value["matmul_write_efficiency"])
     start_us = value["matmul_start_clocks"] / clock_us + value["op_start_us"]
-    hidden_us = min(compute_us, feed_us) * value["matmul_overlap"]
+    hidden_us = min(compute_us, feed_us) * min(1.0, value["matmul_overlap"])
     busy_us = compute_us + feed_us - hidden_us + end_us + write_us
     return start_us, compute_us, feed_us + write_us, busy_us
 

@@ -11,6 +11,7 @@ from functools import cache
 from ...chip.cost import Work, stacks
 from ...chip.dtype import DType
 from ...chip.spec import ChipSpec, load_product
+from ...fabric.errors import UnknownBox
 from ...fabric.topology import Box, load_box
 from ...models.catalogue import model_shape
 from ...models.errors import UnknownShape
@@ -164,7 +165,7 @@ def _box(line: Line) -> Box:
     name = line.text("hardware")
     try:
         return load_box(BOXES.get(name, name))
-    except ValueError as error:
+    except UnknownBox as error:
         raise line.bad(str(error)) from error
 
 

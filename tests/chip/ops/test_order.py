@@ -84,3 +84,11 @@ def test_more_than_there_are_cannot_be_chosen() -> None:
         chip.argmax(chip.tensor(np.zeros((2, 0))))
     with pytest.raises(ShapeError, match=r"sort: dim \(=2\) must be within -2 \.\. 1 .*nearest: 1"):
         chip.sort(x, 2)
+
+
+def test_a_wide_row_is_cut_over_cores_to_find_its_largest() -> None:
+    chip = Chip.open("p300c", plan=True)
+    for width in (32, 1024, 32 * 1024):
+        chip.topk(chip.empty((64, width)), 4)
+    works = [work for _, work in chip.recorder.works() if work]
+    assert [work.num_parallel for work in works] == [2, 2 * 2, 2 * 16]
