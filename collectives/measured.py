@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -55,7 +56,7 @@ def load_rows() -> tuple[Row, ...]:
     """The rows of data/collectives.csv."""
     path = resources.files(__package__).joinpath("data/collectives.csv")
     lines = path.read_text(encoding="utf-8").splitlines()
-    return tuple(_row(fields) for fields in csv.DictReader(lines))
+    return tuple(row_of(fields) for fields in csv.DictReader(lines))
 
 
 def predict_us(row: Row, costs: CollectiveCosts) -> float:
@@ -69,7 +70,8 @@ def predict_us(row: Row, costs: CollectiveCosts) -> float:
     return max(timing.sim_exit_ps) / 1e6
 
 
-def _row(fields: dict[str, str]) -> Row:
+def row_of(fields: Mapping[str, str]) -> Row:
+    """A row of the table from its fields by name."""
     family = Family(
         fields["arch"], Operation(fields["op"]), int(fields["n_devices"]), fields["topology"]
     )

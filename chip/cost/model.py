@@ -6,6 +6,8 @@
   have a longer one, and reshards around the products of a decode step.
 - work: the longest of three, which overlap: computing on the cores that have some, moving tiles in
   and out of those cores, and the DRAM's bandwidth. Tensors in L1 use neither of the last two.
+  A row-wise op has a core for each row of tiles; a single row, as in a decode step, is cut over
+  cores by the stacks that do so.
 - matrix products have rules of their own, by placement: product.py.
 
 Not modelled: contention on the NoC between cores, the size of programs, throttling. Constants and
@@ -61,6 +63,7 @@ class CostModel:
         self._dram_rate = self.peak * value["dram_efficiency"]
         self._kv_rate = self.peak * value["kv_efficiency"]
         self._core_rate = value["core_bytes_per_clock"] * self.clock_us
+        self._row_cores = round(value["row_cores"])
         self._tile_us = {
             kind: value[f"{kind}_tile_clocks"] / value["compute_efficiency"] / self.clock_us
             for kind in WORK_KINDS
@@ -114,4 +117,7 @@ class CostModel:
         return work.kv_positions * self.value["kv_position_ns"] / 1000
 
     def _cores(self, work: Work) -> int:
-        return max(1, min(self.spec.num_cores, work.num_parallel))
+        parallel = work.num_parallel
+        if parallel <= 1:  # one row of tiles, which a stack may cut over cores
+            parallel = min(self._row_cores, work.num_tile_ops)
+        return max(1, min(self.spec.num_cores, parallel))

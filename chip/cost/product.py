@@ -1,8 +1,9 @@
 """The time of a matrix product by its placement, in microseconds.
 
 Prefill (many tile rows): the grid of output tiles is cut into a rectangle for each core, in two
-dims or in one, whichever leaves the fullest core least to do. It computes while the next blocks of
-in0 and in1 come in; a finished output is packed, and written if it lies in DRAM.
+dims or in one, whichever leaves the fullest core least to do. A benchmark computes while the next
+blocks of in0 and in1 come in; a model's programs may not. A finished output is packed, and written
+if it lies in DRAM.
 
 Decode (one tile row): the columns of in1 are cut over the cores, and the weights stream from DRAM
 past them. The activations are resharded before and after, in stacks that say so.
@@ -42,7 +43,9 @@ def prefill_product(model: CostModel, product: Product, phases: int) -> Parts:
     end_us = outputs * packed * value["matmul_pack_clocks_per_byte"] / clock_us
     write_us = product.out_dram_bytes / (model.peak * value["matmul_write_efficiency"])
     start_us = value["matmul_start_clocks"] / clock_us + value["op_start_us"]
-    return start_us, compute_us, feed_us + write_us, max(compute_us, feed_us) + end_us + write_us
+    hidden_us = min(compute_us, feed_us) * min(1.0, value["matmul_overlap"])
+    busy_us = compute_us + feed_us - hidden_us + end_us + write_us
+    return start_us, compute_us, feed_us + write_us, busy_us
 
 
 def decode_product(model: CostModel, product: Product, phases: int) -> Parts:

@@ -38,6 +38,7 @@ class Work:
     product: the shape and the places of a matrix product, which decide how it is cut over cores.
     kv_positions: of decode attention: positions that the user furthest on looks back at.
     l1_bytes: of those read and written, the ones that lie in L1.
+    again_bytes: read a second time, where they do not lie in L1.
     """
 
     kind: WorkKind
@@ -50,6 +51,7 @@ class Work:
     product: Product | None = None
     kv_positions: int = 0
     l1_bytes: int = 0
+    again_bytes: int = 0
 
     @property
     def bytes(self) -> int:
@@ -59,4 +61,4 @@ class Work:
     @property
     def dram_bytes(self) -> int:
         """Read from and written to DRAM."""
-        return self.bytes - self.l1_bytes
+        return self.bytes - self.l1_bytes + (0 if self.l1_bytes else self.again_bytes)

@@ -53,7 +53,7 @@ class Residual:
 def measured_rows() -> list[Row]:
     """Every row of data/noc_measured.csv."""
     text = (files("meshtwin.chip") / "data" / "noc_measured.csv").read_text()
-    return [_row(fields) for fields in csv.DictReader(text.splitlines())]
+    return [row_of(fields) for fields in csv.DictReader(text.splitlines())]
 
 
 @cache
@@ -78,7 +78,8 @@ def residuals() -> list[Residual]:
     ]
 
 
-def _row(fields: Mapping[str, str]) -> Row:
+def row_of(fields: Mapping[str, str]) -> Row:
+    """A row of the table from its fields by name."""
     return Row(
         fields["arch"], fields["what"], int(fields["noc"]), fields["src"], fields["dst"],
         int(fields["transactions"]), int(fields["bytes"]), float(fields["value"]),

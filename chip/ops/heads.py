@@ -7,7 +7,7 @@ from ..cost import Work
 from ..errors import ShapeError
 from ..state import ChipState, Op, Plan
 from ..tensor import Array, Tensor, TensorSpec
-from .shared import like, move_plan, require_rank
+from .shared import like, num_tile_rows, require_rank
 
 
 def _create_rule(num_heads: int, num_kv_heads: int, x: TensorSpec) -> Plan:
@@ -16,7 +16,7 @@ def _create_rule(num_heads: int, num_kv_heads: int, x: TensorSpec) -> Plan:
     head = _head_width(x, num_heads, num_kv_heads)
     query = like(x, (x.shape[0], num_heads, x.shape[-2], head))
     kv = like(x, (x.shape[0], num_kv_heads, x.shape[-2], head))
-    return _heads_plan((query, kv, kv), x.padded_bytes)
+    return _heads_plan((query, kv, kv), (x,), x)
 
 
 def _head_width(x: TensorSpec, num_heads: int, num_kv_heads: int) -> int:
@@ -29,10 +29,16 @@ def _head_width(x: TensorSpec, num_heads: int, num_kv_heads: int) -> int:
     return x.shape[-1] // parts
 
 
-def _heads_plan(outputs: tuple[TensorSpec, ...], bytes_read: int) -> Plan:
+def _heads_plan(
+    outputs: tuple[TensorSpec, ...], inputs: tuple[TensorSpec, ...], whole: TensorSpec
+) -> Plan:
+    """The plan of an op between heads and `whole`, where they lie side by side: a row of tiles of
+    `whole` is one piece of work, as the vendor's kernels have it.
+    """
     tiles = sum(spec.num_tiles for spec in outputs)
     written = sum(spec.padded_bytes for spec in outputs)
-    return Plan(outputs, Work("move", 0, bytes_read, written, tiles, tiles))
+    read = sum(spec.padded_bytes for spec in inputs)
+    return Plan(outputs, Work("move", 0, read, written, tiles, num_tile_rows(whole)))
 
 
 def _create_values(num_heads: int, num_kv_heads: int, x: Array) -> tuple[Array, Array, Array]:
@@ -72,7 +78,7 @@ def _create_decode_rule(num_heads: int, num_kv_heads: int, x: TensorSpec) -> Pla
     head = _head_width(x, num_heads, num_kv_heads)
     query = like(x, (1, x.shape[2], num_heads, head))
     kv = like(x, (1, x.shape[2], num_kv_heads, head))
-    return _heads_plan((query, kv, kv), x.padded_bytes)
+    return _heads_plan((query, kv, kv), (x,), x)
 
 
 def _create_decode_values(
@@ -125,7 +131,7 @@ def _split_rule(num_heads: int, num_kv_heads: int, transpose_key: bool, *specs: 
     query = like(x, (batch, num_heads, positions, head))
     value = like(x, (batch, num_kv_heads, positions, head))
     key = like(x, (batch, num_kv_heads, head, positions)) if transpose_key else value
-    return _heads_plan((query, key, value), sum(spec.padded_bytes for spec in specs))
+    return _heads_plan((query, key, value), specs, specs[0])
 
 
 def _split_values(
@@ -179,7 +185,8 @@ def split_query_key_value(
 def _concat_rule(x: TensorSpec) -> Plan:
     require_rank(4, x=x)
     batch, heads, positions, head = x.shape
-    return move_plan(like(x, (batch, positions, heads * head)), x.padded_bytes)
+    output = like(x, (batch, positions, heads * head))
+    return _heads_plan((output,), (x,), output)
 
 
 def _concat_values(x: Array) -> Array:
@@ -200,7 +207,8 @@ def _concat_decode_rule(x: TensorSpec) -> Plan:
     one, users, heads, head = x.shape
     if one != 1:
         raise ShapeError(f"x {x.shape} (expected [1, B, N, H])")
-    return move_plan(like(x, (1, 1, users, heads * head)), x.padded_bytes)
+    output = like(x, (1, 1, users, heads * head))
+    return _heads_plan((output,), (x,), output)
 
 
 def _concat_decode_values(x: Array) -> Array:

@@ -4,6 +4,7 @@ Legend: D length of a row.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,13 +47,15 @@ def norm_plan(passes: int, eps: float, given: Mapping[str, TensorSpec]) -> Plan:
     if eps < 0:
         raise InvalidArgument(f"eps (={eps}) must be >= 0")
     more = len(given.keys() & {"bias", "residual"})
-    return elementwise_plan(
+    plan = elementwise_plan(
         x,
         tuple(given.values()),
         passes=passes + more,
         flops=passes + 1 + more,
         num_parallel=norm_parts(x),
     )
+    # once for the statistics of a row, once to scale it
+    return replace(plan, work=replace(plan.work, again_bytes=x.padded_bytes))
 
 
 def scale_rows(rows: Floats, scale: Floats, given: Mapping[str, Array]) -> Floats:

@@ -51,6 +51,38 @@ def test_the_bound_is_what_takes_longest() -> None:
     assert P150.duration(matmul(32, 32, 32)).bound == "dispatch"
 
 
+def test_one_row_of_tiles_is_cut_over_cores_by_the_stacks_that_do_so() -> None:
+    row = Work("eltwise", 0, 2048 * 128, 2048 * 128, 128, 1)
+    rows = dataclasses.replace(row, num_parallel=2)
+    for stack in stacks():
+        model = CostModel(load_product("p150"), stack)
+        cores = model.value["row_cores"]
+        whole = 128 * model.value["eltwise_tile_clocks"] / model.value["compute_efficiency"] / 1350
+        assert model.compute_us(row) == pytest.approx(whole / cores)
+        assert model.compute_us(rows) == pytest.approx(whole / 2)
+
+
+def test_what_is_read_again_is_read_from_dram_only() -> None:
+    once = Work("eltwise", 0, 2**20, 2**20, 64, 8)
+    twice = dataclasses.replace(once, again_bytes=2**20)
+    assert P150.move_us(twice) == pytest.approx(1.5 * P150.move_us(once))
+    inside = dataclasses.replace(twice, l1_bytes=once.bytes)
+    assert P150.move_us(inside) == 0
+
+
+@given(st.integers(2, 64), st.integers(1, 64), st.integers(1, 64), st.floats(0, 1))
+def test_a_product_overlaps_feeding_and_computing_as_its_stack_says(
+    m: int, k: int, n: int, share: float
+) -> None:
+    spec, work = load_product("p150"), matmul(32 * m, 32 * k, 32 * n)
+    none, some, whole = (
+        CostModel(spec, changes={"matmul_overlap": overlap}).duration(work).duration_ps
+        for overlap in (0, share, 1)
+    )
+    assert whole - 1 <= some <= none + 1
+    assert none < 2 * whole
+
+
 def test_fewer_outputs_than_cores_leave_cores_idle() -> None:
     alone = Work("matmul", 0, 0, 0, 64, 1)
     spread = Work("matmul", 0, 0, 0, 64, 64)

@@ -78,3 +78,16 @@ def test_what_has_other_dims_is_refused() -> None:
         split(x, x, num_heads=2)
     with pytest.raises(ShapeError, match=r"kv has shape \(3, 8\) \(expected 3 dims\)"):
         split(x, chip.empty((3, 8)), num_heads=2)
+
+
+def test_a_row_of_tiles_is_one_piece_of_work() -> None:
+    chip = Chip.open("p300c", plan=True)
+    few, many = (
+        chip.create_heads(chip.empty((1, tokens, 2048)), 6, 1)[0] for tokens in (2 * 32, 8 * 32)
+    )
+    chip.concat_heads(few)
+    chip.concat_heads(many)
+    works = [work for _, work in chip.recorder.works() if work]
+    assert [work.num_parallel for work in works] == [2, 8, 2, 8]
+    short, long = (record.sim_duration_ps for record in chip.recorder.records()[:2])
+    assert long < 1.1 * short

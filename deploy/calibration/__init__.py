@@ -1,0 +1,1 @@
+"""The time model beside measured times: rows, residuals, the fit of its free constants, bands."""
