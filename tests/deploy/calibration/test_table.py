@@ -13,12 +13,12 @@ def _line(**fields: str) -> table.Line:
 
 
 def test_a_table_without_a_column_of_sources_is_refused() -> None:
-    with pytest.raises(BadRow, match="mine.csv, line 1: no column says where its rows are from"):
+    with pytest.raises(BadRow, match=r"mine\.csv, line 1: no column says where its rows are from"):
         list(table.parse("mine.csv", "M,K,N\n1,2,3\n"))
 
 
 def test_a_row_without_a_source_is_named() -> None:
-    with pytest.raises(BadRow, match="mine.csv, line 3: source is empty"):
+    with pytest.raises(BadRow, match=r"mine\.csv, line 3: source is empty"):
         list(table.parse("mine.csv", "source,M\nhere,1\n,2\n"))
 
 
