@@ -126,7 +126,7 @@ def test_a_sensitivity_is_what_the_plan_with_that_change_says() -> None:
 def test_sensitivities_come_the_weightiest_first_and_have_every_constant_that_is_not_zero() -> None:
     found = sensitivities(deployment())
     assert [one.weight for one in found] == sorted((one.weight for one in found), reverse=True)
-    settings = Scenario.of(BOX).settings.values()
+    settings = deployment().conditions.settings.values()
     assert {one.name for one in found} == {s.name for s in settings if s.constant.value}
     by_name = {one.name: one for one in found}
     assert by_name["dram.gib"].weight == by_name["l1.kib"].weight == 0

@@ -235,9 +235,10 @@ def test_statistics_are_complete_and_sensible(on_p300: Generator) -> None:
     assert took.wall_ttft_s > 0 and took.wall_decode_s > 0
     assert took.wall_tokens_per_s == (NUM_NEW - 1) / took.wall_decode_s
     assert took.sim_tokens_per_s_per_user == (NUM_NEW - 1) / took.sim_decode_s
-    # An op takes about 1 us, and a step of two layers and a head has 20 to 60 of them.
-    assert 20e-6 < took.sim_ttft_s < 500e-6
-    assert 20e-6 < took.sim_decode_s / (NUM_NEW - 1) < 500e-6
+    # Of 40 to 80 ops, two layers and a head, each takes the host 30 us in a prefill; in a step the
+    # chip replays them in a few.
+    assert 1e-3 < took.sim_ttft_s < 3e-3
+    assert 40e-6 < took.sim_decode_s / (NUM_NEW - 1) < 500e-6
 
 
 def test_simulated_times_are_those_of_the_run_before_and_of_a_mesh_opened_anew(
