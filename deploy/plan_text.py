@@ -14,6 +14,7 @@ from ..models.plan import Deployment
 from ..models.plan_fit import Alternative
 from ..models.plan_ops import OpRow, Peaks, op_rows
 from ..models.plan_phase import Phase, PlannedMemory
+from .plan_band import band_of
 
 PIPE_WIDTH = 100
 """Columns where the output is no terminal."""
@@ -32,16 +33,23 @@ def show(name: str, plan: ModelPlan, num_rows: int) -> None:
     console, deployment = _console(), plan.deployment
     _print_head(console, name, deployment)
     figures = _grid()
-    users = deployment.batch_of_replica
+    seats = deployment.batch_of_replica
     note = "of one user"
-    if users > 1:
-        note += f"; {users} users, one by one: {_time(plan.sim_prefill_all_s)}"
-    figures.add_row("TTFT", _time(plan.sim_ttft_s), note)
-    figures.add_row("tokens/s/user", _number(plan.sim_tokens_per_s_per_user), _course(plan))
-    figures.add_row("tokens/s", _number(plan.sim_tokens_per_s), f"of {_many(deployment.batch)}")
+    if seats > 1:
+        note += f"; {seats} users, one by one: {_time(plan.sim_prefill_all_s)}"
+    band, rate = band_of(plan), plan.sim_tokens_per_s_per_user
+    low, high = band.of_ttft(plan.sim_ttft_s)
+    figures.add_row("TTFT", _within(_time(plan.sim_ttft_s), _time(low), _time(high)), note)
+    low, high = band.of_rate(rate)
+    shown = _within(*map(_number, (rate, low, high)))
+    figures.add_row("tokens/s/user", shown, _course(plan))
+    whole, users = plan.sim_tokens_per_s, _many(deployment.batch)
+    shown = _within(*map(_number, (whole, *band.of_rate(whole))))
+    figures.add_row("tokens/s", shown, f"of {users}")
     _add_memory(figures, plan.memory)
     console.print(figures)
-    title = f"decode step of {_many(users)}, {deployment.positions[1]} tokens in the cache of each"
+    _print_notes(console, band.notes)
+    title = f"decode step of {_many(seats)}, {deployment.positions[1]} tokens in the cache of each"
     _print_phase(console, title, plan.decode, plan.peaks, num_rows)
     title = f"prefill of one user, {deployment.prompt} tokens"
     _print_phase(console, title, plan.prefill, plan.peaks, num_rows)
@@ -95,6 +103,22 @@ def _grid() -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column()
     return grid
+
+
+def _within(value: str, low: str, high: str) -> str:
+    """A figure with its band; the unit of the ends is left out where it is the same."""
+    unit = value.partition(" ")[2]
+    if unit and low.endswith(f" {unit}") and high.endswith(f" {unit}"):
+        low = low.removesuffix(f" {unit}")
+    return f"{value} ({low} to {high})"
+
+
+def _print_notes(console: Console, notes: Sequence[str]) -> None:
+    """Why the bands are wider than those of measured rows."""
+    if notes:
+        console.print("\nbands are wider than where it was measured:", soft_wrap=True)
+    for note in notes:
+        console.print(f"  {note}", soft_wrap=True)
 
 
 def _course(plan: ModelPlan) -> str:

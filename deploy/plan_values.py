@@ -9,22 +9,29 @@ from ..models.plan import Deployment
 from ..models.plan_fit import Alternative
 from ..models.plan_ops import OpRow, Peaks, op_rows
 from ..models.plan_phase import Phase, PlannedMemory
+from .plan_band import band_of
 
 
 def values(name: str, plan: ModelPlan, with_ops: bool) -> dict[str, Any]:
     """All of a plan, and of its ops if asked for."""
     deployment = plan.deployment
     first, middle, last = deployment.positions
+    band = band_of(plan)
     return {
         **of_deployment(name, deployment),
         "fits": True,
         "sim_ttft_s": plan.sim_ttft_s,
+        **_ends("sim_ttft_s", band.of_ttft(plan.sim_ttft_s)),
         "sim_prefill_all_s": plan.sim_prefill_all_s,
         "sim_step_s": plan.decode.sim_s,
+        **_ends("sim_step_s", band.of_step(plan.decode.sim_s)),
         "sim_tokens_per_s_per_user": plan.sim_tokens_per_s_per_user,
+        **_ends("sim_tokens_per_s_per_user", band.of_rate(plan.sim_tokens_per_s_per_user)),
         "sim_first_tokens_per_s_per_user": rate_per_s(plan.sim_first_step_ps),
         "sim_last_tokens_per_s_per_user": rate_per_s(plan.sim_last_step_ps),
         "sim_tokens_per_s": plan.sim_tokens_per_s,
+        **_ends("sim_tokens_per_s", band.of_rate(plan.sim_tokens_per_s)),
+        "band_notes": list(band.notes),
         "positions": {"first": first, "middle": middle, "last": last},
         "memory": of_memory(plan.memory),
         "peaks": {
@@ -35,6 +42,10 @@ def values(name: str, plan: ModelPlan, with_ops: bool) -> dict[str, Any]:
         "decode": _of_phase(plan.decode, plan.peaks, with_ops),
         "prefill": _of_phase(plan.prefill, plan.peaks, with_ops),
     }
+
+
+def _ends(name: str, ends: tuple[float, float]) -> dict[str, float]:
+    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}
 
 
 def unfit_values(

@@ -25,6 +25,8 @@ PER_DOUBLING = 0.5
 """How much of itself a band grows by, for each doubling beyond what the rows cover (assumed)."""
 OTHER_ARCH = OTHER_STACK = 1.0
 """The same for an architecture, or a stack, of which there is no row (assumed)."""
+CHANGED = 0.5
+"""The same for each constant that was changed: nobody measured such a box (assumed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,19 @@ class Covered:
     ranges: Mapping[str, tuple[float, float]]
 
 
-def band(family: str, stack: str, arch: str, features: Mapping[str, float]) -> Band:
+def band(
+    family: str,
+    stack: str,
+    arch: str,
+    features: Mapping[str, float],
+    changed: Sequence[str] = (),
+) -> Band:
     """The band of a prediction.
 
     Args:
         family: of measurements: "decode", "ttft", ...
         features: of what is predicted: see `Case.features`; those that no row has do not count.
+        changed: names of the constants that are not those of the box.
     Raises:
         InvalidArgument: no such family; the nearest is named.
     """
@@ -82,10 +91,14 @@ def band(family: str, stack: str, arch: str, features: Mapping[str, float]) -> B
         factor = _beyond(value, least, most)
         if factor > 1:
             growth += PER_DOUBLING * math.log2(factor)
-            side = f"{factor:.3g} times above {most:g}" if value > most else (
-                f"{factor:.3g} times below {least:g}"
-            )  # fmt: skip
-            notes.append(f"{name} {value:g} is {side}, the end of what was calibrated")
+            end, side = (most, "above") if value > most else (least, "below")
+            what, shown, limit = _words(name, value, end)
+            notes.append(
+                f"{what} {shown} is {factor:.2g} times {side} {limit}, the end of what was measured"
+            )
+    for name in changed:
+        growth += CHANGED
+        notes.append(f"{name} is changed, and nobody measured such a box")
     low = min(covered.low, math.exp(-LEAST)) ** growth
     high = max(covered.high, math.exp(LEAST)) ** growth
     return Band(low, high, tuple(notes))
@@ -152,6 +165,14 @@ def _beyond(value: float, least: float, most: float) -> float:
     if value <= 0 or least <= 0:
         return 1.0
     return max(1.0, value / most, least / value)
+
+
+def _words(name: str, value: float, end: float) -> tuple[str, str, str]:
+    """A feature's name, value and end of range, for people."""
+    what = name.replace("_", " ")
+    if name.endswith("_bytes"):
+        return what.removesuffix(" bytes"), f"{value / 1e9:.2g} GB", f"{end / 1e9:.2g} GB"
+    return what, f"{value:g}", f"{end:g}"
 
 
 def _widest(stacks: Iterable[Covered]) -> Covered:

@@ -18,6 +18,7 @@ from ...models.errors import UnknownShape
 from ...models.plan import Deployment, PlannedReplica, fitting_mesh
 from ...models.precision import PRECISIONS, Precision
 from .case import counted
+from .features import features
 from .table import Line, shipped
 
 DEMO_PROMPT = 128
@@ -69,14 +70,7 @@ class Setup:
     @property
     def features(self) -> Mapping[str, float]:
         """What a band may depend on."""
-        deployment = self.deployment
-        return {
-            "chips": deployment.tp,
-            "batch": deployment.batch_of_replica,
-            "prompt": deployment.prompt,
-            "positions": self.positions,
-            "weight_bytes": _replica(deployment).weight_bytes,
-        }
+        return features(self.deployment, _replica(self.deployment).weight_bytes)
 
 
 def lines() -> list[Line]:
@@ -120,9 +114,7 @@ def decode_works(setup: Setup) -> tuple[tuple[tuple[Work, int], ...], float]:
     """The works of one decode step with their counts, and the time in us of its collectives."""
     replica = _replica(setup.deployment)
     replica.decode(setup.positions)
-    works, fixed_us = counted(replica.chip.recorder.works())
-    users = setup.deployment.batch_of_replica
-    return tuple((_of_one_tile_row(work, users), n) for work, n in works), fixed_us
+    return counted(replica.chip.recorder.works())
 
 
 @cache
@@ -131,29 +123,6 @@ def prefill_works(setup: Setup) -> tuple[tuple[tuple[Work, int], ...], float]:
     replica = _replica(setup.deployment)
     replica.prefill()
     return counted(replica.chip.recorder.works())
-
-
-def _of_one_tile_row(work: Work, users: int) -> Work:
-    """A decode step's work with its users in one tile row: plans give each a row of its own yet."""
-    product = work.product
-    if users == 1 or work.kv_positions or (product and product.m_tiles != users):
-        return work
-    rows = -(-users // 32)
-    if product is not None:
-        product = replace(
-            product,
-            m_tiles=rows,
-            in0_dram_bytes=product.in0_dram_bytes // users * rows,
-            out_dram_bytes=product.out_dram_bytes // users * rows,
-        )
-    return replace(
-        work,
-        product=product,
-        bytes_read=work.bytes_read // users * rows,
-        bytes_written=work.bytes_written // users * rows,
-        num_tile_ops=max(1, work.num_tile_ops // users * rows),
-        num_parallel=max(1, work.num_parallel // users * rows),
-    )
 
 
 @cache

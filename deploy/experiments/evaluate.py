@@ -13,9 +13,12 @@ from ...chip.record import Bound
 from ...fabric.topology import load_box
 
 SHARES: Final[tuple[Bound, ...]] = ("compute", "dram", "fabric", "dispatch")
+BANDED: Final = ("sim_ttft_ms", "sim_step_ms", "sim_tokens_per_s_per_user", "sim_tokens_per_s")
+"""What has a band: columns *_low and *_high."""
 RESULTS: Final = (
     "chips", "users", "mesh", "fits", "why_not", "dram_bytes", "dram_free_bytes", "sim_ttft_ms",
     "sim_step_ms", "sim_tokens_per_s_per_user", "sim_tokens_per_s", "sim_tokens_per_s_per_chip",
+    *(f"{name}_{end}" for name in BANDED for end in ("low", "high")),
     *(f"share_{bound}" for bound in SHARES),
 )  # fmt: skip
 """The names of what `evaluate` finds."""
@@ -33,7 +36,8 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         chips, users, mesh; fits, why_not, dram_bytes (most at once, of one chip), dram_free_bytes
         (what is then left); sim_ttft_ms;
         sim_step_ms; sim_tokens_per_s_per_user, sim_tokens_per_s and sim_tokens_per_s_per_chip of
-        decoding, in the middle of the output; share_* of a decode step's time. Where the model
+        decoding, in the middle of the output; their bands (*_low and *_high, see
+        `plan_band`); share_* of a decode step's time. Where the model
         does not fit, `fits` is False, and only the first five are there.
     Raises:
         MeshtwinError: there is no such deployment.
@@ -41,6 +45,7 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     from ...mesh.scenario import Scenario
     from ...models.model_plan import plan_model
     from ...models.plan import Deployment
+    from ..plan_band import band_of
 
     values = {name: point[name] for name in VALUES if name in point and name != "set"}
     batch_per_chip = values.pop("batch_per_chip", None)
@@ -62,7 +67,7 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         plan = plan_model(deployment)
     except OutOfMemory as error:
         return {**found, "fits": False, "why_not": str(error)}
-    memory = plan.memory
+    memory, band = plan.memory, band_of(plan)
     return {
         **found,
         "fits": True,
@@ -74,8 +79,16 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         "sim_tokens_per_s_per_user": plan.sim_tokens_per_s_per_user,
         "sim_tokens_per_s": plan.sim_tokens_per_s,
         "sim_tokens_per_s_per_chip": plan.sim_tokens_per_s / num_chips,
+        **_ends("sim_ttft_ms", band.of_ttft(plan.sim_ttft_s * 1e3)),
+        **_ends("sim_step_ms", band.of_step(plan.decode.sim_s * 1e3)),
+        **_ends("sim_tokens_per_s_per_user", band.of_rate(plan.sim_tokens_per_s_per_user)),
+        **_ends("sim_tokens_per_s", band.of_rate(plan.sim_tokens_per_s)),
         **{f"share_{bound}": plan.decode.shares[bound] for bound in SHARES},
     }
+
+
+def _ends(name: str, ends: tuple[float, float]) -> dict[str, float]:
+    return {f"{name}_low": ends[0], f"{name}_high": ends[1]}
 
 
 def _changes_of(point: Mapping[str, Any]) -> dict[str, float | str]:

@@ -38,7 +38,7 @@ def test_a_band_widens_with_the_distance_and_says_so(
         if start > 1e11:  # above every row
             assert beyond.high >= here.high
             assert beyond.low <= here.low
-            assert any(note.startswith(name) for note in beyond.notes)
+            assert any(note.startswith(name.removesuffix("_bytes")) for note in beyond.notes)
     if arch == "quasar":
         assert any("quasar" in note for note in near.notes)
         assert near.high > inside.high or stack == "tuned"
