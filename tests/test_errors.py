@@ -11,7 +11,7 @@ from ray import cloudpickle
 
 from meshtwin.chip.errors import MeshtwinError
 
-for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy"):
+for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy", "deploy.calibration"):
     import_module(f"meshtwin.{floor}.errors")
 
 VALUES = {
