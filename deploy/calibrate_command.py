@@ -10,8 +10,8 @@ from typing import Any
 
 from .calibration import band, report, table, write
 from .calibration.case import residuals
-from .calibration.errors import BadRow
 from .calibration.family import FAMILIES, Family
+from .errors import BadRow
 
 DESCRIPTION = """\
 Compare predicted times with measured ones, family by family: matrix products, reads of DRAM, single
@@ -177,6 +177,9 @@ def _print_families(families: Sequence[dict[str, Any]]) -> None:
             )
         )
     _print((*titles, "left out: median", "90th", "bias"), rows)
+    notes = [f"{family['family']}: {family['note']}." for family in families if family["note"]]
+    if notes:
+        print("\n" + "\n".join(notes))
 
 
 def _print_groups(groups: Sequence[dict[str, Any]]) -> None:

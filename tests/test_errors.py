@@ -11,7 +11,7 @@ from ray import cloudpickle
 
 from meshtwin.chip.errors import MeshtwinError
 
-for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy", "deploy.calibration"):
+for floor in ("chip", "fabric", "collectives", "mesh", "models", "deploy"):
     import_module(f"meshtwin.{floor}.errors")
 
 VALUES = {

@@ -21,6 +21,7 @@ class Family:
         tables: what its constants are fitted to, in words.
         excluded: why a row cannot be predicted, or "".
         free: the constants that its fit finds.
+        note: what its figures do not say by themselves.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Family:
     excluded: Callable[[Line], str]
     case: Callable[[Line], Case]
     free: tuple[Free, ...] = ()
+    note: str = ""
 
     def cases(self, lines: Iterable[Line] | None = None) -> list[Case]:
         """The rows that can be predicted, of the shipped tables or of another.
@@ -89,7 +91,7 @@ FAMILIES: Mapping[str, Family] = {
         ),
         Family(
             "dram", 0.05, "ops.csv and noc_measured.csv",
-            dram.lines, dram.excluded, dram.case, dram.FREE,
+            dram.lines, dram.excluded, dram.case, dram.FREE, dram.NOTE,
         ),
         Family(
             "small-ops", 0.15, "ops.csv",
@@ -104,7 +106,7 @@ FAMILIES: Mapping[str, Family] = {
         ),
         Family(
             "ttft", 0.15, "the TTFT rows of llm_perf.csv",
-            llm.lines, prefill.excluded, prefill.case, prefill.FREE,
+            llm.lines, prefill.excluded, prefill.case, prefill.FREE, prefill.NOTE,
         ),
     )
 }  # fmt: skip

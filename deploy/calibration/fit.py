@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ..errors import MissingSolver
 from .case import Case, Residual, residuals
-from .errors import MissingSolver
 from .place import SHIPPED, Free, Values
 
 SOFT = 0.05  # log errors well above this count by their size, not by its square

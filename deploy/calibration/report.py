@@ -24,6 +24,7 @@ def family_report(
     report: dict[str, Any] = {
         **summary,
         "target": family.target,
+        "note": family.note,
         "meets": summary["median"] <= family.target and abs(summary["bias"]) <= family.target / 2,
         "excluded": [
             {"reason": reason, "rows": len(lines)} for reason, lines in family.left_out().items()

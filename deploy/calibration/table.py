@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from .errors import BadRow
+from ..errors import BadRow
 
 SOURCES = ("source", "source_path", "source_path_or_doc")
 """One of these columns says where a row is from."""

@@ -16,7 +16,7 @@ def test_the_table_has_a_line_for_each_family(capsys: pytest.CaptureFixture[str]
     assert main(["calibrate"]) == 0
     out = capsys.readouterr().out
     for family in ("matmul", "dram", "small-ops", "collectives", "decode", "ttft"):
-        (line,) = [line for line in out.splitlines() if line.startswith(family)]
+        (line,) = [line for line in out.splitlines() if line.startswith(f"{family} ")]
         assert "missed" not in line
     assert "rows say too little to be predicted" in out
 

@@ -10,6 +10,9 @@ from meshtwin.deploy.calibration.case import residuals
 from meshtwin.deploy.calibration.family import FAMILIES
 
 DECODE = {"chips": 1.0, "batch": 1.0, "positions": 200.0, "weight_bytes": 7e9}
+MEASURED = [c.features for c in FAMILIES["decode"].cases() if c.stack == "tt_transformers"]
+ENDS = {name: (min(f[name] for f in MEASURED), max(f[name] for f in MEASURED)) for name in DECODE}
+CHIPS = st.sampled_from((("tt_transformers", "blackhole"), ("tt_transformers", "wormhole_b0")))
 
 
 def test_inside_of_what_was_calibrated_a_band_has_no_notes() -> None:
@@ -18,30 +21,29 @@ def test_inside_of_what_was_calibrated_a_band_has_no_notes() -> None:
     assert 0.7 < found.low < 1 < found.high < 1.4
 
 
-@given(
-    st.sampled_from(("chips", "batch", "positions", "weight_bytes")),
-    st.floats(1, 1e12),
-    st.floats(1, 1e3),
-    st.sampled_from(("tt_transformers", "tuned", "ttnn")),
-    st.sampled_from(("blackhole", "wormhole_b0", "quasar")),
-)
+@given(st.sampled_from(sorted(ENDS)), st.booleans(), st.floats(1.01, 1e3), st.floats(1, 1e3), CHIPS)
 def test_a_band_widens_with_the_distance_and_says_so(
-    name: str, value: float, factor: float, stack: str, arch: str
+    name: str, above: bool, factor: float, more: float, chip: tuple[str, str]
 ) -> None:
-    inside = band("decode", "tt_transformers", "blackhole", DECODE)
-    least, most = 1.0, 2111.0
-    near = band("decode", stack, arch, {name: most * factor if name != "weight_bytes" else value})
-    assert 0 < near.low < 1 < near.high
-    for start in (value, 1 / value):
-        here = band("decode", stack, arch, {name: max(start, least)})
-        beyond = band("decode", stack, arch, {name: max(start, least) * factor})
-        if start > 1e11:  # above every row
-            assert beyond.high >= here.high
-            assert beyond.low <= here.low
-            assert any(note.startswith(name.removesuffix("_bytes")) for note in beyond.notes)
-    if arch == "quasar":
-        assert any("quasar" in note for note in near.notes)
-        assert near.high > inside.high or stack == "tuned"
+    least, most = ENDS[name]
+    value = most * factor if above else least / factor
+    farther = value * more if above else value / more
+    inside, here, beyond = (
+        band("decode", *chip, {**DECODE, **change})
+        for change in ({}, {name: value}, {name: farther})
+    )
+    assert beyond.low <= here.low < inside.low < 1 < inside.high < here.high <= beyond.high
+    assert any(
+        note.startswith(name.removesuffix("_bytes").replace("_", " ")) for note in here.notes
+    )
+    assert len(here.notes) == len(inside.notes) + 1
+
+
+def test_an_architecture_without_rows_widens_a_band() -> None:
+    known = band("decode", "tuned", "blackhole", {})
+    other = band("decode", "tuned", "wormhole_b0", {})
+    assert "no measured decode on wormhole_b0" in other.notes[0]
+    assert other.low < known.low < known.high < other.high
 
 
 @pytest.mark.parametrize("family", FAMILIES)

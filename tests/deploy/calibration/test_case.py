@@ -7,9 +7,9 @@ from meshtwin.chip.cost import Work
 from meshtwin.chip.spec import load_product
 from meshtwin.deploy.calibration import llm, table
 from meshtwin.deploy.calibration.case import Case, counted, residuals
-from meshtwin.deploy.calibration.errors import BadRow
 from meshtwin.deploy.calibration.place import Place
 from meshtwin.deploy.calibration.summary import Summary, by_group
+from meshtwin.deploy.errors import BadRow
 
 NOTHING = Work("move", 0, 0, 0, 0, 0)
 

@@ -4,9 +4,9 @@ import pytest
 
 from meshtwin.deploy.calibration import band, decode, dram, prefill, small_ops, table
 from meshtwin.deploy.calibration.case import residuals
-from meshtwin.deploy.calibration.errors import BadRow
 from meshtwin.deploy.calibration.family import FAMILIES, Family
 from meshtwin.deploy.calibration.summary import Summary
+from meshtwin.deploy.errors import BadRow
 
 each_family = pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
 

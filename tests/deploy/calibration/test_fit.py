@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from meshtwin.deploy.calibration.case import Case, residuals
-from meshtwin.deploy.calibration.errors import MissingSolver
 from meshtwin.deploy.calibration.family import FAMILIES
 from meshtwin.deploy.calibration.fit import fit, leave_one_out
 from meshtwin.deploy.calibration.place import Free, Place
+from meshtwin.deploy.errors import MissingSolver
 
 MATMUL = FAMILIES["matmul"]
 P150 = [case for case in MATMUL.cases() if case.spec.name == "p150"]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from meshtwin.deploy.calibration import table
-from meshtwin.deploy.calibration.errors import BadRow
+from meshtwin.deploy.errors import BadRow
 
 
 def _line(**fields: str) -> table.Line:
