@@ -20,7 +20,7 @@ from .shared import (
     elementwise_plan,
     like,
     narrow,
-    norm_parts,
+    num_tile_rows,
     quietly,
     require_float,
     require_tiles,
@@ -43,7 +43,7 @@ def _pre_rule(num_statistics: int, dtype: DType, x: TensorSpec) -> Plan:
         (x,),
         passes=num_statistics * STATISTICS_PASSES,
         flops=2 * num_statistics,
-        num_parallel=norm_parts(x),
+        num_parallel=num_tile_rows(x),
     ).work
     return Plan((like(x, shape, dtype),), work)
 

@@ -18,7 +18,7 @@ from .shared import (
     WORDS,
     elementwise_plan,
     narrow,
-    norm_parts,
+    num_tile_rows,
     quietly,
     require_float,
     require_tiles,
@@ -52,7 +52,7 @@ def norm_plan(passes: int, eps: float, given: Mapping[str, TensorSpec]) -> Plan:
         tuple(given.values()),
         passes=passes + more,
         flops=passes + 1 + more,
-        num_parallel=norm_parts(x),
+        num_parallel=num_tile_rows(x),
     )
     # once for the statistics of a row, once to scale it
     return replace(plan, work=replace(plan.work, again_bytes=x.padded_bytes))

@@ -147,16 +147,6 @@ def num_tile_rows(spec: TensorSpec) -> int:
     )
 
 
-def norm_parts(spec: TensorSpec) -> int:
-    """Into how many parts a norm is cut: rows of tiles; a lone row (a decode step), by its tiles.
-
-    Source: ttnn's norms work on whole rows of an interleaved tensor, and on a row sharded over
-        cores (LayerNormShardedMultiCoreProgramConfig) in decode.
-    """
-    rows = num_tile_rows(spec)
-    return rows if rows > 1 else max(1, spec.num_tiles)
-
-
 def fidelity_phases(*specs: TensorSpec) -> int:
     """Multiplier passes by default: HiFi4 with float32 among the operands, else HiFi2.
 
