@@ -106,7 +106,7 @@ def test_query_heads_that_share_keys_are_rows_of_one_tile() -> None:
     def tile_ops(heads: int, kv_heads: int) -> int:
         chip = Chip.open("p150", plan=True)
         q, cache = chip.empty((1, 2, heads, 64)), chip.empty((2, kv_heads, 128, 64))
-        plan = PLAIN_SDPA_DECODE.rule((99, 99), 1.0, None, q.spec, cache.spec, cache.spec)
+        plan = PLAIN_SDPA_DECODE.rule((99, 99), 1.0, None, None, q.spec, cache.spec, cache.spec)
         assert plan.work.flops == 4 * heads * 2 * 100 * 64
         return plan.work.num_tile_ops
 
