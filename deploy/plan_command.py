@@ -110,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     else:
         show(name, plan, 0 if args.no_ops else args.top)
         if args.sensitivity:
-            Console().print(sensitivity_table(found))
+            print("\nif one constant were another, TTFT and a decode step would take so much more:")
+            Console().print(sensitivity_table(found, args.top))
     if wants_reports(args):
         for line in write_reports(args, planned_chips(plan.box, plan.records)):
             print(f"meshtwin: {line}", file=sys.stderr)

@@ -126,14 +126,14 @@ def _course(plan: ModelPlan) -> str:
     first, last = map(rate_per_s, (plan.sim_first_step_ps, plan.sim_last_step_ps))
     if _number(first) == _number(last):
         return "from the first decode step to the last"
-    return f"in the middle of the output; first {_number(first)}, last {_number(last)}"
+    return f"first {_number(first)}, last {_number(last)}"
 
 
 def _add_memory(grid: Table, memory: PlannedMemory) -> None:
     used = _of(memory.dram_peak_bytes, memory.dram_capacity_bytes, 1e9, "GB")
     parts = (memory.weight_bytes, memory.cache_bytes, memory.activation_bytes)
     weights, cache, activations = map(_size, parts)
-    note = f"weights {weights}, KV cache {cache}, activations {activations}"
+    note = f"weights {weights}, KV {cache}, activations {activations}"
     grid.add_row("DRAM of a chip", used, note)
     used = _of(memory.l1_peak_bytes, memory.l1_capacity_bytes, 1e6, "MB")
     note = f"circular buffers of {memory.l1_op}"

@@ -116,18 +116,26 @@ def sensitivities(
     return sorted(found, key=lambda one: (-one.weight, one.name))
 
 
-def sensitivity_table(found: Iterable[Sensitivity], least: float = 0.0005) -> Table:
-    """The constants that matter, as a table; `least` is of the elasticity."""
+LEAST = 0.005
+"""Elasticities below this are not worth a row."""
+
+
+def sensitivity_table(found: Iterable[Sensitivity], most: int, least: float = LEAST) -> Table:
+    """The constants that matter, as a table.
+
+    Args:
+        most: rows at most.
+        least: of the larger elasticity: others are left out.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("constant", "is", "tried", "TTFT", "step", "elasticity: TTFT", "step"):
+    for title in ("constant", "is", "tried", "TTFT", "step"):
         table.add_column(title, justify="left" if title == "constant" else "right", no_wrap=True)
-    for one in found:
-        if one.weight >= least:
-            table.add_row(
-                one.name, f"{one.value:g}", f"{one.changed:g}",
-                f"{one.sim_ttft_change:+.2%}", f"{one.sim_step_change:+.2%}",
-                f"{one.sim_ttft_elasticity:+.3f}", f"{one.sim_step_elasticity:+.3f}",
-            )  # fmt: skip
+    shown = [one for one in found if one.weight >= least]
+    for one in shown[:most]:
+        table.add_row(
+            one.name, f"{one.value:g}", f"{one.changed:g}",
+            f"{one.sim_ttft_change:+.2%}", f"{one.sim_step_change:+.2%}",
+        )  # fmt: skip
     return table
 
 

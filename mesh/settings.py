@@ -201,6 +201,8 @@ def _setting(name: str, field: Field, constant: Constant) -> Setting:
 
 def _range_of(unit: str) -> Range:
     """The values of a constant of the cost model: times can be 0, what divides cannot."""
-    if "fraction" in unit:
+    if unit.startswith(("fraction", "share")):
         return SHARE
+    if unit.startswith("cores"):
+        return COUNT
     return TIME if unit.split()[0] in ("us", "ms", "ns", "clock", "reshards") else RATE

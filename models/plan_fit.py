@@ -107,7 +107,7 @@ def _smaller_batch(deployment: Deployment) -> Deployment | None:
 
 
 def _elsewhere(deployment: Deployment) -> Iterator[Deployment]:
-    """Other boxes, the smallest first, all chips in one replica."""
+    """Other boxes as they are, the smallest first, all chips in one replica."""
     for box in sorted(boxes().values(), key=lambda box: (box.num_chips, box.name)):
         if box is not deployment.box:
-            yield dataclasses.replace(deployment, box=box, mesh=box.shape, dp=1)
+            yield dataclasses.replace(deployment, box=box, mesh=box.shape, dp=1, scenario=None)

@@ -159,12 +159,25 @@ def test_what_cannot_go_up_goes_down() -> None:
 def test_the_table_has_what_matters() -> None:
     small = Sensitivity("small", "us", 1, 1.1, 0, 1e-5, 0, 1e-4)
     large = Sensitivity("large", "us", 2, 2.2, 0.05, 0.1, math.log(1.05) / math.log(1.1), 1)
-    console = Console(width=120)
+    console = Console(width=80)
     with console.capture() as captured:
-        console.print(sensitivity_table([large, small]))
+        console.print(sensitivity_table([large, small], most=5))
     lines = captured.get().splitlines()
     assert len(lines) == 2
-    assert lines[1].split() == ["large", "2", "2.2", "+5.00%", "+10.00%", "+0.512", "+1.000"]
+    assert lines[1].split() == ["large", "2", "2.2", "+5.00%", "+10.00%"]
+
+
+def test_a_sensitivity_is_of_a_value_that_can_be() -> None:
+    found = {one.name: one for one in sensitivities(deployment())}
+    assert found["cost.matmul_compute_share"].changed <= 1
+    assert found["cost.row_cores"].changed == int(found["cost.row_cores"].changed)
+
+
+def test_no_digit_of_the_table_is_cut_off_at_80_columns() -> None:
+    console = Console(width=80)
+    with console.capture() as captured:
+        console.print(sensitivity_table(sensitivities(deployment()), most=50))
+    assert "…" not in captured.get()
 
 
 def test_a_mistake_is_named_as_the_page_says(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,9 @@ def test_every_output_of_an_op_has_a_row_and_a_shadow(name: str, data: st.DataOb
     watcher = chip.watcher = ShadowWatcher(chip)
     outputs = as_tuple(call.run(chip, inputs))
     assert [row.op for row in watcher.rows if not row.output] == [
-        record.name for record in chip.recorder.records()
+        record.name
+        for record in chip.recorder.records()
+        if record.name != "upload"  # takes time, and computes nothing that could be wrong
     ]
     for tensor in outputs:
         shadow = watcher.shadows.get(tensor)
