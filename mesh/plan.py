@@ -12,8 +12,7 @@ def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> Mesh
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
     In its collectives the other chips are taken to run the same program on the same shapes (see
-    Communicator); a slow chip's program is the one that is planned (see Scenario), and where a link
-    is slow, a collective lasts until the last chip is done.
+    Communicator); a slow chip's program is the one that is planned (see Scenario).
 
     Args:
         scenario: what is changed of the box, and the stack; None: nothing, and bare ops.
@@ -26,12 +25,6 @@ def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> Mesh
         raise ValueError(f"scenario (={scenario.name}) must be of the box (={box.name})")
     chip = MeshChip(scenario.chip, rank=rank, plan=True, cost=scenario.cost_model())
     chip.box = scenario.box
-    chip.communicator = Communicator(
-        chip.box,
-        rank,
-        None,
-        math.inf,
-        costs=scenario.collective_costs,
-        until_last=any(edge.rate != 1 for edge in chip.box.edges),
-    )
+    costs = scenario.collective_costs
+    chip.communicator = Communicator(chip.box, rank, None, math.inf, costs=costs)
     return chip
