@@ -91,6 +91,8 @@ COLLECTIVE: Final[Mapping[str, Field]] = {
         "copy_hidden_above", 1, "bytes, a link; 0: never", TIME
     ),
 }
+OF_COSTS: Final[Mapping[str, Range]] = {"matmul_overlap": Range(0, 1), "row_cores": COUNT}
+"""Constants of the cost model whose units do not say what they can be."""
 
 
 def settings_of(
@@ -111,7 +113,7 @@ def settings_of(
         ),
         *(_setting(name, field, collective[field.name]) for name, field in COLLECTIVE.items()),
         *(
-            Setting(f"cost.{name}", constant, _range_of(constant.unit))
+            Setting(f"cost.{name}", constant, _range_of(name, constant.unit))
             for name, constant in model.constants.items()
             if not name.endswith(OF_RULES)
         ),
@@ -199,8 +201,10 @@ def _setting(name: str, field: Field, constant: Constant) -> Setting:
     return Setting(name, replace(constant, value=value, unit=field.unit), field.range)
 
 
-def _range_of(unit: str) -> Range:
+def _range_of(name: str, unit: str) -> Range:
     """The values of a constant of the cost model: times can be 0, what divides cannot."""
+    if name in OF_COSTS:
+        return OF_COSTS[name]
     if "fraction" in unit:
         return SHARE
     return TIME if unit.split()[0] in ("us", "ms", "ns", "clock", "reshards") else RATE

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshtwin.chip.cost import stacks
 from meshtwin.chip.spec import load_product
 from meshtwin.collectives.costs import costs_of
 from meshtwin.fabric.errors import SubmeshError
@@ -59,6 +60,13 @@ def test_every_setting_can_be_changed_and_says_so(name: str) -> None:
         same = {"dram.gib"} if name == "dram.banks" else set()
         for unchanged in scenario.settings.keys() - {name, *same}:
             assert changed.settings[unchanged] == scenario.settings[unchanged]
+
+
+@pytest.mark.parametrize("stack", stacks())
+@pytest.mark.parametrize("name", ["galaxy", "t3k"])  # one of each architecture
+def test_a_value_as_it_is_is_a_legal_one(name: str, stack: str) -> None:
+    for setting in Scenario.of(load_box(name), stack=stack).settings.values():
+        assert setting.range.has(setting.constant.value), setting
 
 
 @settings(deadline=None, max_examples=25)
@@ -233,6 +241,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, value: float, w
         ("link.per_edge", 1.5, "must be a whole number, 1 or more"),
         ("cost.dram_efficiency", 1.2, "must be a number from 0.001 to 1"),
         ("cost.dispatch_gap_us", -1, "must be a number, 0 or more"),
+        ("cost.matmul_overlap", 1.1, "must be a number from 0 to 1"),
+        ("cost.row_cores", 0.3, "must be a whole number, 1 or more"),
         ("l1.kib", 64, "(=64) must be a number, 110 or more"),
         ("slow_link.0-1", 2, "must be a number from 0.001 to 1"),
         ("slow_link", "0-1", "a place and a share of its rate, as 3-7:0.25"),

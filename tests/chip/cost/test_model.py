@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshtwin.chip.cost import WORK_KINDS, CostModel, Product, Work, stacks
@@ -119,6 +119,31 @@ def test_more_of_the_hardware_is_never_slower(work: Work, product: str, stack: s
     larger = dataclasses.replace(spec, grid=(2 * spec.grid[0], spec.grid[1]))
     for better in (faster, wider, larger):
         assert CostModel(better, stack).duration(work).duration_ps <= before_ps
+
+
+RATES = ("fraction", "share", "byte", "cores", "GB/s")
+TIMES = ("clock", "us", "ms", "ns", "reshards")
+CONSTANTS = [name for name in P150.constants if not name.endswith("_passes")]
+
+
+def test_a_constant_is_a_rate_or_a_time() -> None:
+    for name in CONSTANTS:
+        assert P150.constants[name].unit.split()[0] in (*RATES, *TIMES), name
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+@settings(max_examples=30)
+@given(works, st.sampled_from(PRODUCTS), st.sampled_from(stacks()), st.floats(1, 8), st.booleans())
+def test_higher_rates_and_shorter_times_are_never_slower(
+    name: str, work: Work, product: str, stack: str, factor: float, is_traced: bool
+) -> None:
+    spec = load_product(product)
+    usual = CostModel(spec, stack)
+    is_rate = usual.constants[name].unit.split()[0] in RATES
+    changes = {name: usual.value[name] * (factor if is_rate else 1 / factor)}
+    better = CostModel(spec, stack, changes)
+    before_ps = usual.duration(work, is_traced).duration_ps
+    assert better.duration(work, is_traced).duration_ps <= before_ps
 
 
 @given(works)
