@@ -20,8 +20,8 @@ from .errors import UnknownSetting, WrongSetting
 
 GIB: Final = 1 << 30
 PLACE: Final = re.compile(r"(slow_link)\.(\d+)-(\d+)|(slow_chip)\.(\d+)")
-OF_RULES: Final = "_passes"
-"""How constants end that the rules of ops read, and not the cost model: they are not settings."""
+OF_OTHERS: Final = re.compile(r".*_passes|topk_.*|server_.*")
+"""Constants that no plan is changed by: those that the rules of ops read, and those of a server."""
 
 
 class Range(NamedTuple):
@@ -115,7 +115,7 @@ def settings_of(
         *(
             Setting(f"cost.{name}", constant, _range_of(name, constant.unit))
             for name, constant in model.constants.items()
-            if not name.endswith(OF_RULES)
+            if not OF_OTHERS.fullmatch(name)
         ),
     ]
     settings = {setting.name: setting for setting in found}

@@ -220,6 +220,8 @@ def test_memory_has_the_size_that_was_set() -> None:
         ("link.gps", 1, "no constant 'link.gps': did you mean 'link.gbps'?"),
         ("dispatch_gap_us", 1, "did you mean 'cost.dispatch_gap_us'?"),
         ("cost.silu_passes", 1, "no constant 'cost.silu_passes'"),
+        ("cost.topk_split_cores", 1, "no constant 'cost.topk_split_cores'"),
+        ("cost.server_step_ms", 1, "no constant 'cost.server_step_ms'"),
         ("slow_lnk.0-1", 1, "did you mean 'slow_link'?"),
         ("slow_link.0-3", 0.5, "did you mean 'slow_link.0-2'?"),
         ("slow_chip.4", 0.5, "did you mean 'slow_chip.3'?"),
