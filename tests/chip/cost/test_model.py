@@ -60,7 +60,20 @@ def test_one_row_of_tiles_is_cut_over_cores_by_the_stacks_that_do_so() -> None:
         cores = model.value["row_cores"]
         whole = 128 * model.value["eltwise_tile_clocks"] / model.value["compute_efficiency"] / 1350
         assert model.compute_us(row) == pytest.approx(whole / cores)
+        assert (model.cores(row), model.cores(rows)) == (cores, 2)
+        assert model.cores(matmul(32, 4096, 32)) == 1
         assert model.compute_us(rows) == pytest.approx(whole / 2)
+
+
+def test_a_grid_is_a_stair_since_a_core_has_whole_tiles() -> None:
+    def times(work: Work) -> list[int]:
+        wide = (dataclasses.replace(P150.spec, grid=(11, rows)) for rows in (8, 10, 11, 15, 16))
+        models = (CostModel(spec, changes={"matmul_overlap": 0}) for spec in wide)
+        return [model.duration(work).duration_ps for model in models]
+
+    # 32 tile rows: 4 of a core of 8 to 10 rows of cores, 3 of one of 11 to 15, then 2.
+    eight, ten, eleven, fifteen, sixteen = times(matmul(32 * 32, 4096, 11 * 32))
+    assert eight == ten > eleven == fifteen > sixteen
 
 
 def test_what_is_read_again_is_read_from_dram_only() -> None:
