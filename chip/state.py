@@ -340,7 +340,7 @@ class ChipState(ChipMemory):
             bytes=work.bytes,
             flops=work.flops,
             bound=cost.bound,
-            num_cores=max(1, min(self.spec.num_cores, plan.work.num_parallel)),
+            num_cores=self.cost.cores(work),
             fidelity_phases=plan.work.fidelity_phases if plan.work.kind == "matmul" else 0,
         )
         values = converting(op.values, op.native, op.any_dtype, specs, plan.outputs)

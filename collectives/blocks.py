@@ -2,7 +2,7 @@
 
 A part of a tensor comes as the blocks of its rows, row after row: storage of shape [blocks, 16],
 whatever the format. The last block of a row is filled up with zeros. A tensor that is a block float
-itself is cut along its last dim between blocks only (plan.py checks that), so no number is rounded.
+itself is cut along its last dim between blocks only (see check.py), so no number is rounded.
 """
 
 import math

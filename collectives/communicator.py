@@ -68,7 +68,6 @@ class Communicator:
         faults: FaultPlan | None = None,
         die: Callable[[], None] | None = None,
         costs: CollectiveCosts | None = None,
-        until_last: bool = False,
     ) -> None:
         """One chip's communicator.
 
@@ -77,10 +76,8 @@ class Communicator:
             faults: what goes wrong; then `transport` must be one of links (RoutedTransport).
             die: ends the chip's process, when the faults say so.
             costs: other than those of the box.
-            until_last: without a transport, a collective lasts until the last chip is done with it,
-                and not until this one is: where some links are slower, nobody gets ahead for long.
         """
-        self.box, self.rank, self.costs, self.until_last = box, rank, costs, until_last
+        self.box, self.rank, self.costs = box, rank, costs
         self.transport, self.timeout_s = transport, timeout_s
         self._prepared: dict[Request, Prepared] = {}
         self._seats: dict[Group, Seat] = {}
@@ -233,8 +230,7 @@ class Communicator:
         if exit_ps is not None:
             duration_ps = exit_ps - sim_start_ps
         elif words is None:
-            whole = self.until_last
-            duration_ps = prepared.plan.sim_whole_ps if whole else self._planned_ps(prepared)
+            duration_ps = self._planned_ps(prepared)
         elif entries is None:
             duration_ps = prepared.sim_together_ps
         else:

@@ -2,29 +2,20 @@
 
 import math
 
-from ..chip.cost import CostModel
-from ..chip.spec import ChipSpec
 from ..collectives.communicator import Communicator
 from ..fabric.topology import Box
 from .program import MeshChip
 from .scenario import Scenario
 
 
-def plan_chip(
-    box: Box,
-    rank: int = 0,
-    scenario: Scenario | None = None,
-    spec: ChipSpec | None = None,
-) -> MeshChip:
+def plan_chip(box: Box, rank: int = 0, scenario: Scenario | None = None) -> MeshChip:
     """Chip `rank` of a box, for shapes, simulated time and memory only.
 
     In its collectives the other chips are taken to run the same program on the same shapes (see
-    Communicator); a slow chip's program is the one that is planned (see Scenario), and where a link
-    is slow, a collective lasts until the last chip is done.
+    Communicator); a slow chip's program is the one that is planned (see Scenario).
 
     Args:
         scenario: what is changed of the box, and the stack; None: nothing, and bare ops.
-        spec: of the chip, where it is not that of the scenario.
     Raises:
         ValueError: the scenario is of another box.
     """
@@ -32,16 +23,8 @@ def plan_chip(
         scenario = Scenario.of(box)
     elif scenario.base != box:
         raise ValueError(f"scenario (={scenario.name}) must be of the box (={box.name})")
-    found = spec or scenario.chip
-    cost = CostModel(found, scenario.stack, scenario.cost_changes)
-    chip = MeshChip(found, rank=rank, plan=True, cost=cost)
+    chip = MeshChip(scenario.chip, rank=rank, plan=True, cost=scenario.cost_model())
     chip.box = scenario.box
-    chip.communicator = Communicator(
-        chip.box,
-        rank,
-        None,
-        math.inf,
-        costs=scenario.collective_costs,
-        until_last=any(edge.rate != 1 for edge in chip.box.edges),
-    )
+    costs = scenario.collective_costs
+    chip.communicator = Communicator(chip.box, rank, None, math.inf, costs=costs)
     return chip

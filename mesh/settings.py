@@ -20,8 +20,8 @@ from .errors import UnknownSetting, WrongSetting
 
 GIB: Final = 1 << 30
 PLACE: Final = re.compile(r"(slow_link)\.(\d+)-(\d+)|(slow_chip)\.(\d+)")
-OF_RULES: Final = "_passes"
-"""How constants end that the rules of ops read, and not the cost model: they are not settings."""
+OF_OTHERS: Final = re.compile(r".*_passes|topk_.*|server_.*")
+"""Constants that no plan is changed by: those that the rules of ops read, and those of a server."""
 
 
 class Range(NamedTuple):
@@ -91,6 +91,8 @@ COLLECTIVE: Final[Mapping[str, Field]] = {
         "copy_hidden_above", 1, "bytes, a link; 0: never", TIME
     ),
 }
+OF_COSTS: Final[Mapping[str, Range]] = {"matmul_overlap": Range(0, 1), "row_cores": COUNT}
+"""Constants of the cost model whose units do not say what they can be."""
 
 
 def settings_of(
@@ -111,9 +113,9 @@ def settings_of(
         ),
         *(_setting(name, field, collective[field.name]) for name, field in COLLECTIVE.items()),
         *(
-            Setting(f"cost.{name}", constant, _range_of(constant.unit))
+            Setting(f"cost.{name}", constant, _range_of(name, constant.unit))
             for name, constant in model.constants.items()
-            if not name.endswith(OF_RULES)
+            if not OF_OTHERS.fullmatch(name)
         ),
     ]
     settings = {setting.name: setting for setting in found}
@@ -199,8 +201,10 @@ def _setting(name: str, field: Field, constant: Constant) -> Setting:
     return Setting(name, replace(constant, value=value, unit=field.unit), field.range)
 
 
-def _range_of(unit: str) -> Range:
+def _range_of(name: str, unit: str) -> Range:
     """The values of a constant of the cost model: times can be 0, what divides cannot."""
+    if name in OF_COSTS:
+        return OF_COSTS[name]
     if unit.startswith(("fraction", "share")):
         return SHARE
     if unit.startswith("cores"):

@@ -58,12 +58,6 @@ class Decoder:
         if self.config.local_rope_theta is not None:
             self.local_rotary = self._rotary(chip, max_length, is_local=True)
 
-    def forward(self, chip: MeshChip, ids_BS: NDArray[np.int32], every: bool = False) -> Tensor:
-        """`prefill` of user 0 with ids [1, S], S > 1; `decode` with ids [B, 1]."""
-        if ids_BS.shape[1] == 1:
-            return self.decode(chip, ids_BS[:, 0])
-        return self.prefill(chip, ids_BS[0], every=every)
-
     def prefill(
         self, chip: MeshChip, ids_S: NDArray[np.int32], user: int = 0, every: bool = False
     ) -> Tensor:

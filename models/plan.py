@@ -14,7 +14,6 @@ import numpy as np
 
 from ..chip.cost import MODEL_STACK, check_stack
 from ..chip.dtype import DType
-from ..chip.spec import ChipSpec
 from ..chip.tensor import Tensor
 from ..fabric.submesh import shapes, submesh
 from ..fabric.topology import Box, load_box
@@ -135,16 +134,14 @@ class Deployment:
 class PlannedReplica:
     """One chip of a replica with its part of the model, in plan mode.
 
-    Args:
-        spec: of the chip, where it is not that of the box.
     Raises:
         OutOfMemory: weights or cache do not fit the chip.
     """
 
-    def __init__(self, deployment: Deployment, spec: ChipSpec | None = None) -> None:
+    def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment
         part = deployment.conditions.part(deployment.mesh, deployment.dp)
-        self.chip = plan_chip(part.base, scenario=part, spec=spec)
+        self.chip = plan_chip(part.base, scenario=part)
         source = ShapesOnly(deployment.config)
         builder = DecoderBuilder(self.chip, source, deployment.config, deployment.precision)
         self.decoder: Decoder = builder.decoder()

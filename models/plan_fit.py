@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from ..chip.errors import OutOfMemory
-from ..chip.spec import load_product
+from ..chip.errors import CircularBufferClash, OutOfMemory
 from ..fabric.submesh import shapes
 from ..fabric.topology import boxes
+from ..mesh.settings import GIB
 from .errors import UnsupportedModel
 from .plan import Deployment, PlannedReplica, fitting_mesh
 from .plan_phase import PlannedMemory
@@ -16,7 +16,7 @@ from .precision import PRECISIONS, Precision
 
 Change = Literal["tp", "precision", "batch", "box"]
 PLENTY: Final = 1 << 50
-"""Bytes of a DRAM bank that every model fits."""
+"""Bytes of DRAM that every model fits."""
 UNIFORM: Final = ("float32", "bfloat16", "bfp8_b", "bfp4_b")
 
 
@@ -30,11 +30,13 @@ class Alternative:
 
 def needed_memory(deployment: Deployment) -> PlannedMemory:
     """What a replica would take of its chips, had they room; the capacity is the real one."""
-    spec = load_product(deployment.box.product)
-    replica = PlannedReplica(deployment, dataclasses.replace(spec, dram_bank_bytes=PLENTY))
+    scenario = deployment.conditions
+    roomy = scenario.but("dram.gib", PLENTY / GIB)
+    replica = PlannedReplica(dataclasses.replace(deployment, scenario=roomy))
     replica.prefill()
     replica.decode(deployment.positions[-1])
-    return dataclasses.replace(replica.memory(), dram_capacity_bytes=spec.dram_capacity_bytes)
+    capacity_bytes = scenario.chip.dram_capacity_bytes
+    return dataclasses.replace(replica.memory(), dram_capacity_bytes=capacity_bytes)
 
 
 def nearest_fits(deployment: Deployment) -> list[Alternative]:
@@ -58,7 +60,7 @@ def fits(deployment: Deployment) -> bool:
         replica = PlannedReplica(deployment)
         replica.prefill()
         replica.decode(deployment.positions[-1])
-    except (OutOfMemory, UnsupportedModel):
+    except (OutOfMemory, CircularBufferClash, UnsupportedModel):
         return False
     return True
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self
 
+from ..chip.cost import constants
 from ..chip.record import Bound, OpRecord
 from ..chip.units import PS_PER_S
 from ..mesh.program import MeshChip
 
-PRODUCT_FLOPS_PER_CLOCK: Final = 4096
-"""Of a core at LoFi: an 8x16 by 16x16 product a clock, multiplications and additions; at HiFi4 a
-quarter. Source: tt-metal tech_reports/matrix_engine/matrix_engine.md."""
+PRODUCT_FLOPS_PER_CLOCK: Final = 2 * 32**3 // int(constants()["matmul_tile_clocks"].value)
+"""Of a core at LoFi, multiplications and additions of a product of tiles; at HiFi4 a quarter."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,11 @@ class CostModel:
     def compute_us(self, work: Work) -> float:
         """The time of the tile operations alone."""
         clocks = work.num_tile_ops * work.fidelity_phases
-        return clocks * self._tile_us[work.kind] / self._cores(work)
+        return clocks * self._tile_us[work.kind] / self.cores(work)
 
     def move_us(self, work: Work) -> float:
         """The time of moving tiles between DRAM and the cores that take part."""
-        return work.dram_bytes / self._core_rate / self._cores(work)
+        return work.dram_bytes / self._core_rate / self.cores(work)
 
     def dram_us(self, work: Work) -> float:
         """The time of reading and writing DRAM alone."""
@@ -116,8 +116,11 @@ class CostModel:
     def _kv_us(self, work: Work) -> float:
         return work.kv_positions * self.value["kv_position_ns"] / 1000
 
-    def _cores(self, work: Work) -> int:
+    def cores(self, work: Work) -> int:
+        """How many cores have some of the work; a product's at most, see product.py."""
         parallel = work.num_parallel
-        if parallel <= 1:  # one row of tiles, which a stack may cut over cores
+        if (
+            parallel <= 1 and work.product is None
+        ):  # one row of tiles, which a stack may cut over cores
             parallel = min(self._row_cores, work.num_tile_ops)
         return max(1, min(self.spec.num_cores, parallel))

@@ -14,13 +14,13 @@ from ..tensor import Array, Layout, Tensor, TensorSpec, tensor_spec
 from .reduction import reduced_dims, reduced_shape
 from .shared import like, normal_dim, num_tile_rows, num_tiles, wide
 
-TOPK_PASSES = int(constants()["topk_passes"].value)
-SORT_STEP_PASSES = int(constants()["sort_step_passes"].value)
-SPLIT_WIDTH, MOST_SPLIT_K, SPLIT_CORES = 8192, 64, 64
-"""From this width on ttnn's topk of few cuts the width over cores, the largest power of two that
-there are, and one core merges what each has found (ttnn reduction/topk/device/topk_constants.hpp,
-topk_utils.cpp). With `topk_passes`, 16384 columns on Wormhole come to 189 us; measured: 180 us
-(tt-metal models/demos/llama3_70b_galaxy/tests/decoder_perf_targets_6u.json 958025a9401d)."""
+TOPK_PASSES, SORT_STEP_PASSES, SPLIT_COLUMNS, MOST_SPLIT_K, SPLIT_CORES = (
+    int(constants()[name].value)
+    for name in (
+        "topk_passes", "sort_step_passes", "topk_split_columns", "topk_split_most_k",
+        "topk_split_cores",
+    )
+)  # fmt: skip
 
 
 def _argmax_rule(dim: int | None, keepdim: bool, x: TensorSpec) -> Plan:
@@ -65,8 +65,9 @@ def _topk_rule(k: int, dim: int, largest: bool, indices: DType, x: TensorSpec) -
     _check_indices(indices, x.shape[dim])
     shape = (*x.shape[:dim], k, *x.shape[dim + 1 :])
     outputs = like(x, shape), like(x, shape, indices)
-    if dim < len(x.shape) - 1 or x.shape[dim] < SPLIT_WIDTH or k > MOST_SPLIT_K:
+    if dim < len(x.shape) - 1 or x.shape[dim] < SPLIT_COLUMNS or k > MOST_SPLIT_K:
         return _ranked_plan(x, outputs, TOPK_PASSES * x.num_tiles, num_tile_rows(x))
+    # Each core ranks its part of the columns; one core merges what all have found.
     of_part = -(-num_tiles(x.shape[dim]) // SPLIT_CORES)
     of_core = num_tile_rows(x) * (of_part + SPLIT_CORES * num_tiles(k))
     return _ranked_plan(x, outputs, TOPK_PASSES * of_core * SPLIT_CORES, SPLIT_CORES)

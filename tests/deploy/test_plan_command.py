@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_what_does_not_fit_says_what_would(capsys: Capture) -> None:
     assert found["memory"]["dram_peak_bytes"] > found["memory"]["dram_capacity_bytes"]
     changes = {one["change"]: one["to"] for one in found["alternatives"]}
     assert changes["tp"]["tp"] == 2 and changes["precision"] is None
+
+
+def test_what_fits_no_part_of_a_box_is_sent_to_another(capsys: Capture) -> None:
+    assert main(["plan", "llama-3.1-70b", "--box", "p150", "--set", "dram.gib=16"]) == 1
+    out = capsys.readouterr().out
+    assert re.search(r"DRAM of a chip +\d+\.\d+ of 1[67]\.\d+ GB", out)
+    assert re.search(r"other box +--box \w+ --tp 2 --dp 1", out)
 
 
 def test_a_config_is_a_model(tmp_path: Path, capsys: Capture) -> None:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshtwin.chip.record import OpRecord
-from meshtwin.fabric.topology import load_box
+from meshtwin.fabric.topology import Edge, load_box
 from meshtwin.mesh.plan import plan_chip
 from meshtwin.mesh.program import MeshChip
+from meshtwin.mesh.scenario import Scenario
 
 from ..spmd import run_spmd
 
@@ -38,3 +39,19 @@ def test_every_chip_of_a_mesh_is_planned_as_it_runs(name: str, calls: list[str],
     of_chips = run_spmd(box, program, lambda rank: (calls, rows))
     for rank, run in enumerate(of_chips):
         assert program(plan_chip(box, rank), calls, rows) == run
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    edge=st.sampled_from(load_box("loudbox").edges),
+    share=st.floats(0.05, 0.9),
+    calls=st.lists(st.sampled_from(CALLS), min_size=1, max_size=6),
+    rows=st.integers(1, 400),
+)
+def test_a_slow_link_holds_up_each_chip_of_a_plan_as_it_does_in_a_run(
+    edge: Edge, share: float, calls: list[str], rows: int
+) -> None:
+    scenario = Scenario.of(load_box("loudbox")).but(f"slow_link.{edge.a}-{edge.b}", share)
+    of_chips = run_spmd(scenario.box, program, lambda rank: (calls, rows))
+    for rank, run in enumerate(of_chips):
+        assert program(plan_chip(scenario.base, rank, scenario), calls, rows) == run

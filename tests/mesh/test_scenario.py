@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshtwin.chip.cost import stacks
 from meshtwin.chip.spec import load_product
 from meshtwin.collectives.costs import costs_of
 from meshtwin.fabric.errors import SubmeshError
@@ -59,6 +60,13 @@ def test_every_setting_can_be_changed_and_says_so(name: str) -> None:
         same = {"dram.gib"} if name == "dram.banks" else set()
         for unchanged in scenario.settings.keys() - {name, *same}:
             assert changed.settings[unchanged] == scenario.settings[unchanged]
+
+
+@pytest.mark.parametrize("stack", stacks())
+@pytest.mark.parametrize("name", ["galaxy", "t3k"])  # one of each architecture
+def test_a_value_as_it_is_is_a_legal_one(name: str, stack: str) -> None:
+    for setting in Scenario.of(load_box(name), stack=stack).settings.values():
+        assert setting.range.has(setting.constant.value), setting
 
 
 @settings(deadline=None, max_examples=25)
@@ -212,6 +220,8 @@ def test_memory_has_the_size_that_was_set() -> None:
         ("link.gps", 1, "no constant 'link.gps': did you mean 'link.gbps'?"),
         ("dispatch_gap_us", 1, "did you mean 'cost.dispatch_gap_us'?"),
         ("cost.silu_passes", 1, "no constant 'cost.silu_passes'"),
+        ("cost.topk_split_cores", 1, "no constant 'cost.topk_split_cores'"),
+        ("cost.server_step_ms", 1, "no constant 'cost.server_step_ms'"),
         ("slow_lnk.0-1", 1, "did you mean 'slow_link'?"),
         ("slow_link.0-3", 0.5, "did you mean 'slow_link.0-2'?"),
         ("slow_chip.4", 0.5, "did you mean 'slow_chip.3'?"),
@@ -233,6 +243,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, value: float, w
         ("link.per_edge", 1.5, "must be a whole number, 1 or more"),
         ("cost.dram_efficiency", 1.2, "must be a number from 0.001 to 1"),
         ("cost.dispatch_gap_us", -1, "must be a number, 0 or more"),
+        ("cost.matmul_overlap", 1.1, "must be a number from 0 to 1"),
+        ("cost.row_cores", 0.3, "must be a whole number, 1 or more"),
         ("l1.kib", 64, "(=64) must be a number, 110 or more"),
         ("slow_link.0-1", 2, "must be a number from 0.001 to 1"),
         ("slow_link", "0-1", "a place and a share of its rate, as 3-7:0.25"),

@@ -55,7 +55,8 @@ def stepwise(ids: list[int], prefill: int) -> Program:
         starts = [0, *range(prefill, len(ids))]
         rows = []
         for start, end in zip(starts, [*starts[1:], len(ids)], strict=True):
-            logits = decoder.forward(chip, np.array([ids[start:end]], np.int32))
+            append = decoder.prefill if end - start > 1 else decoder.decode
+            logits = append(chip, np.array(ids[start:end], np.int32))
             rows.append(chip.all_gather(logits, dim=-1).to_numpy().ravel())
         return np.stack(rows)[:, : builder.config.vocab_size]
 

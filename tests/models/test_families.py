@@ -28,7 +28,11 @@ def logits(folder: Path, num_chips: int, dtype: DType, prefill: int = len(IDS)) 
         decoder.start(chip, 1, len(IDS))
         parts = []
         for part in [IDS[:prefill], *([token] for token in IDS[prefill:])]:
-            found = decoder.forward(chip, np.array([part], np.int32), every=True)
+            ids = np.array(part, np.int32)
+            is_prompt = len(part) > 1
+            found = (
+                decoder.prefill(chip, ids, every=True) if is_prompt else decoder.decode(chip, ids)
+            )
             whole = chip.all_gather(found, dim=-1).to_numpy()
             parts.append(whole.reshape(-1, whole.shape[-1]))
         return np.concatenate(parts)[:, : config.vocab_size]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshtwin.mesh.scenario import Scenario
 from meshtwin.models.model_plan import plan_model
 from meshtwin.models.plan import Deployment
 from meshtwin.models.plan_fit import Change, fits, nearest_fits, needed_memory
@@ -43,10 +44,28 @@ def test_another_box_is_named_only_where_nothing_else_does() -> None:
     assert box is not None and box.box.num_chips == box.tp == 2
 
 
+def test_a_changed_box_is_left_for_others_as_they_are() -> None:
+    plain = Deployment.of("llama-3.1-70b", "p150")
+    scenario = Scenario.of(plain.box).but("dram.gib", 8).but("slow_chip", "0:0.5")
+    changed = found(dataclasses.replace(plain, scenario=scenario))
+    assert changed == found(plain)
+
+
+def test_where_circular_buffers_clash_nothing_fits() -> None:
+    plain = Deployment.of("llama-3.2-1b", "p150")
+    small = dataclasses.replace(plain, scenario=Scenario.of(plain.box).but("l1.kib", 200))
+    assert fits(plain) and not fits(small)
+
+
 def test_what_would_be_needed_is_said_beside_what_there_is() -> None:
-    memory = needed_memory(Deployment.of("llama-3.1-70b", "n150"))
+    plain = Deployment.of("llama-3.1-70b", "n150")
+    memory = needed_memory(plain)
     assert memory.dram_capacity_bytes < 13e9 < 40e9 < memory.weight_bytes
     assert memory.cache_bytes > 0 and memory.activation_bytes > 0
+    scenario = Scenario.of(plain.box).but("dram.gib", 4)
+    of_less = needed_memory(dataclasses.replace(plain, scenario=scenario))
+    assert of_less.dram_capacity_bytes == scenario.chip.dram_capacity_bytes < 4 << 30
+    assert of_less == dataclasses.replace(memory, dram_capacity_bytes=of_less.dram_capacity_bytes)
 
 
 @settings(max_examples=10, deadline=None)

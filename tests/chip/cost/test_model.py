@@ -1,7 +1,8 @@
 import dataclasses
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshtwin.chip.cost import WORK_KINDS, CostModel, Product, Work, stacks
@@ -59,7 +60,20 @@ def test_one_row_of_tiles_is_cut_over_cores_by_the_stacks_that_do_so() -> None:
         cores = model.value["row_cores"]
         whole = 128 * model.value["eltwise_tile_clocks"] / model.value["compute_efficiency"] / 1350
         assert model.compute_us(row) == pytest.approx(whole / cores)
+        assert (model.cores(row), model.cores(rows)) == (cores, 2)
+        assert model.cores(matmul(32, 4096, 32)) == 1
         assert model.compute_us(rows) == pytest.approx(whole / 2)
+
+
+def test_a_grid_is_a_stair_since_a_core_has_whole_tiles() -> None:
+    def times(work: Work) -> list[int]:
+        wide = (dataclasses.replace(P150.spec, grid=(11, rows)) for rows in (8, 10, 11, 15, 16))
+        models = (CostModel(spec, changes={"matmul_overlap": 0}) for spec in wide)
+        return [model.duration(work).duration_ps for model in models]
+
+    # 32 tile rows: 4 of a core of 8 to 10 rows of cores, 3 of one of 11 to 15, then 2.
+    eight, ten, eleven, fifteen, sixteen = times(matmul(32 * 32, 4096, 11 * 32))
+    assert eight == ten > eleven == fifteen > sixteen
 
 
 def test_what_is_read_again_is_read_from_dram_only() -> None:
@@ -119,6 +133,31 @@ def test_more_of_the_hardware_is_never_slower(work: Work, product: str, stack: s
     larger = dataclasses.replace(spec, grid=(2 * spec.grid[0], spec.grid[1]))
     for better in (faster, wider, larger):
         assert CostModel(better, stack).duration(work).duration_ps <= before_ps
+
+
+RATES = ("fraction", "share", "byte", "cores", "GB/s")
+TIMES = ("clock", "us", "ms", "ns", "reshards")
+CONSTANTS = [name for name in P150.constants if not re.search("^topk_|_passes$", name)]
+
+
+def test_a_constant_is_a_rate_or_a_time() -> None:
+    for name in CONSTANTS:
+        assert P150.constants[name].unit.split()[0] in (*RATES, *TIMES), name
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+@settings(max_examples=30)
+@given(works, st.sampled_from(PRODUCTS), st.sampled_from(stacks()), st.floats(1, 8), st.booleans())
+def test_higher_rates_and_shorter_times_are_never_slower(
+    name: str, work: Work, product: str, stack: str, factor: float, is_traced: bool
+) -> None:
+    spec = load_product(product)
+    usual = CostModel(spec, stack)
+    is_rate = usual.constants[name].unit.split()[0] in RATES
+    changes = {name: usual.value[name] * (factor if is_rate else 1 / factor)}
+    better = CostModel(spec, stack, changes)
+    before_ps = usual.duration(work, is_traced).duration_ps
+    assert better.duration(work, is_traced).duration_ps <= before_ps
 
 
 @given(works)

@@ -111,7 +111,7 @@ def test_more_than_there_are_cannot_be_chosen() -> None:
 
 
 def test_topk_of_a_vocabulary_takes_what_it_was_measured_to_take() -> None:
-    """180 us of kernel on a Wormhole Galaxy, 32 users; see SPLIT_WIDTH."""
+    """180 us of kernel on a Wormhole Galaxy, 32 users; see topk_split_columns in costs.toml."""
     chip = Chip.open("galaxy_wh", plan=True)
     chip.topk(chip.empty((1, 1, 32, 16384)), 32)
     assert chip.clock.now_ps == pytest.approx(180e6, rel=0.1)
