@@ -207,6 +207,4 @@ def _range_of(name: str, unit: str) -> Range:
         return OF_COSTS[name]
     if unit.startswith(("fraction", "share")):
         return SHARE
-    if unit.startswith("cores"):
-        return COUNT
     return TIME if unit.split()[0] in ("us", "ms", "ns", "clock", "reshards") else RATE
