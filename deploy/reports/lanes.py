@@ -1,6 +1,6 @@
 """How a trace shows a chip: an op lies in the lane of what its time went into, with its details."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ...chip.record import Bound, ChipRecords, OpRecord
 from ...chip.units import PS_PER_NS
@@ -17,10 +17,11 @@ FIDELITIES = ("", "LoFi", "HiFi2", "HiFi3", "HiFi4")
 Details = dict[str, str | int]
 
 
-def title(chip: ChipRecords) -> str:
-    """The name of a chip's group of lanes."""
+def title(chip: ChipRecords, chips: Sequence[ChipRecords]) -> str:
+    """The name of a chip's group of lanes; ranks of a trace are as wide, since names are sorted."""
+    width = len(str(max(other.rank for other in chips)))
     dropped = f", {chip.num_dropped} older ops dropped" if chip.num_dropped else ""
-    return f"chip {chip.rank} ({chip.product}), simulated time{dropped}"
+    return f"chip {chip.rank:0{width}} ({chip.product}), simulated time{dropped}"
 
 
 def lane_ids(rank: int) -> dict[Bound, int]:

@@ -1,20 +1,21 @@
 """The JSON trace events of Chrome, which Perfetto and chrome://tracing open.
 
-Times are microseconds with six decimals, which is picoseconds, of simulated time.
-Source: "Trace Event Format" (Duan, Google): phases M (names), X (slices), s, t and f (arrows).
+Times are microseconds of simulated time in whole nanoseconds: Perfetto rounds finer starts and
+durations each by itself, and leaves out slices that overlap then. Picoseconds are in the arguments.
+Source: "Trace Event Format" (Duan, Google): phases M (names) and X (slices, arrows by bind_id).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...chip.record import ChipRecords, OpRecord
-from ...chip.units import PS_PER_US
-from .joins import Join, joins
-from .lanes import LANES, details, lane_ids, process_id, title
+from ...chip.record import ChipRecords
+from .joins import Place, joins
+from .lanes import LANES, details, lane_ids, process_id, title, whole_ns
 
 Event = dict[str, Any]
+NS_PER_US = 1000
 
 
 def write_trace_events(path: str | Path, chips: Sequence[ChipRecords]) -> None:
@@ -34,26 +35,26 @@ def write_trace_events(path: str | Path, chips: Sequence[ChipRecords]) -> None:
 
 
 def events(chips: Sequence[ChipRecords]) -> Iterator[Event]:
-    """The trace events of these chips: names first, then slices, then arrows."""
+    """The trace events of these chips: names first, then slices with their arrows."""
     for chip in chips:
-        yield from _names(chip)
+        yield from _names(chip, title(chip, chips))
+    arrows = _arrows(chips)
     for chip in chips:
         lanes = lane_ids(chip.rank)
-        for record in chip.records:
+        for index, record in enumerate(chip.records):
+            start_ns, end_ns = whole_ns(record.sim_start_ps), whole_ns(record.sim_end_ps)
             yield {
                 "ph": "X", "name": record.name, "cat": record.bound,
                 "pid": process_id(chip.rank), "tid": lanes[record.bound],
-                "ts": _us(record.sim_start_ps), "dur": _us(record.sim_duration_ps),
+                "ts": start_ns / NS_PER_US, "dur": (end_ns - start_ns) / NS_PER_US,
                 "args": {**details(record), "sim_start_ps": record.sim_start_ps},
+                **arrows.get(Place(chip.rank, index), {}),
             }  # fmt: skip
-    records = {chip.rank: chip.records for chip in chips}
-    for number, join in enumerate(joins(chips), start=1):
-        yield from _arrow(number, join, records)
 
 
-def _names(chip: ChipRecords) -> Iterator[Event]:
+def _names(chip: ChipRecords, name: str) -> Iterator[Event]:
     process = process_id(chip.rank)
-    yield _meta("process_name", process, {"name": title(chip)})
+    yield _meta("process_name", process, {"name": name})
     yield _meta("process_sort_index", process, {"sort_index": chip.rank})
     used = {record.bound for record in chip.records}
     for place, (bound, lane) in enumerate(lane_ids(chip.rank).items()):
@@ -66,22 +67,22 @@ def _meta(name: str, process: int, args: Event, thread: int = 0) -> Event:
     return {"ph": "M", "name": name, "pid": process, "tid": thread, "args": args}
 
 
-def _arrow(number: int, join: Join, records: Mapping[int, tuple[OpRecord, ...]]) -> Iterator[Event]:
-    """The points of an arrow, each in an op: where it begins, and of a recv where it ends."""
-    last = len(join.places) - 1
-    for place, (rank, index) in enumerate(join.places):
-        record = records[rank][index]
-        at_end = join.is_message and place == last
-        event: Event = {
-            "ph": "s" if place == 0 else "f" if place == last else "t",
-            "id": number, "name": "message" if join.is_message else record.name, "cat": "flow",
-            "pid": process_id(rank), "tid": lane_ids(rank)[record.bound],
-            "ts": _us(record.sim_end_ps if at_end else record.sim_start_ps),
-        }  # fmt: skip
-        if place == last:
-            event["bp"] = "e"  # it points to the slice around it, not to the next one
-        yield event
+def _arrows(chips: Sequence[ChipRecords]) -> dict[Place, Event]:
+    """What ties an op to an arrow, by place: the one that a reader meets first begins it.
 
+    Readers go by time, and through ops of one nanosecond as they stand in the file.
+    """
+    records = {chip.rank: chip.records for chip in chips}
+    in_file = {rank: index for index, rank in enumerate(records)}
 
-def _us(sim_ps: int) -> float:
-    return sim_ps / PS_PER_US
+    def order(place: Place) -> tuple[int, int]:
+        return whole_ns(records[place.rank][place.number].sim_start_ps), in_file[place.rank]
+
+    found: dict[Place, Event] = {}
+    for number, join in enumerate(joins(chips), start=1):
+        first, *others = sorted(join.places, key=order)
+        found[first] = {"bind_id": hex(number), "flow_out": True}
+        for place in others:
+            found[place] = {"bind_id": hex(number), "flow_in": True, "flow_out": True}
+        del found[others[-1]]["flow_out"]
+    return found

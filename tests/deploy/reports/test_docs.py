@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from .trace_processor import query
+
 PAGE = (Path(__file__).parents[3] / "docs" / "reports.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", PAGE, re.DOTALL)
 LIMIT_S = 120.0
@@ -45,6 +47,21 @@ def test_tt_perf_report_says_what_the_page_shows(folder: Path) -> None:
     )  # fmt: skip
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert [line for line in BLOCKS[2][1].splitlines() if line not in lines] == []
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_query_of_the_page_adds_up(folder: Path) -> None:
+    (sql,) = [text for language, text in BLOCKS if language == "sql"]
+    (rows,) = query(folder / "layer.perfetto-trace", sql)
+    printed = [line.split() for line in BLOCKS[1][1].splitlines()]
+    lanes = {"dram": "DRAM", "fabric": "fabric (links)"}
+    times = [(lanes[bound], int(start), int(took)) for start, took, bound, _ in printed]
+    assert sorted(rows) == [
+        (f"chip {rank} (p300c), simulated time", lane, 1, (start + ps) // 1000 - start // 1000, ps)
+        for rank in range(2)
+        for lane, start, ps in times
+    ]
 
 
 def test_links_of_the_page_lead_somewhere() -> None:

@@ -34,14 +34,13 @@ def test_generate_writes_reports_of_all_its_ops(
     ]
     slices = [e for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X"]
     assert [sum(e["pid"] == rank + 1 for e in slices) for rank in range(2)] == num_ops
-    sim_us = max(e["ts"] + e["dur"] for e in slices)
+    sim_ps = max(e["args"]["sim_start_ps"] + e["args"]["sim_duration_ps"] for e in slices)
+    assert max(e["ts"] + e["dur"] for e in slices) == pytest.approx(sim_ps // 1000 / 1e3)
     rate = result["sim_decode_tokens_per_s_per_user"]
     steps = result["num_new_tokens"] - 1
     sim_s = result["sim_ttft_s"] + (steps / rate if rate else 0.0)
-    assert sim_us == pytest.approx(sim_s * 1e6)
+    assert sim_ps == pytest.approx(sim_s * 1e12)
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert max(int(r["SIM START [ps]"]) + int(r["SIM DURATION [ps]"]) for r in rows) == round(
-        sim_us * 1e6
-    )
+    assert max(int(r["SIM START [ps]"]) + int(r["SIM DURATION [ps]"]) for r in rows) == sim_ps
     assert len(list(folder.glob("*.et"))) == 2

@@ -17,19 +17,18 @@ from .runs import Run, few, runs, sample
 class Slice(NamedTuple):
     """A slice of a trace, with the chip and the lane that it is on."""
 
-    process: str
+    chip: str
     lane: str
     name: str
     start_ns: int
     end_ns: int
     details: dict[str, str | int]
-    flows: tuple[int | bytes, ...]
-    ending_flows: tuple[int | bytes, ...]
+    flow: int | bytes | None
 
 
 def read(content: bytes) -> list[Slice]:
     """The slices of a trace, in order of their end; every packet must be understood."""
-    processes: dict[int, str] = {}
+    chips: dict[int, str] = {}
     lanes: dict[int, tuple[str, str]] = {}
     open_slices: dict[int, list[tuple[int, wire.Fields]]] = defaultdict(list)
     found = []
@@ -38,7 +37,7 @@ def read(content: bytes) -> list[Slice]:
     for packet in wire.parts(whole, 1):
         assert wire.one(packet, 10) == 1
         if 60 in packet:
-            _track(wire.parts(packet, 60)[0], processes, lanes)
+            _track(wire.parts(packet, 60)[0], chips, lanes)
             continue
         (event,), at_ns = wire.parts(packet, 11), wire.one(packet, 8)
         begun = open_slices[wire.one(event, 11)]
@@ -47,30 +46,28 @@ def read(content: bytes) -> list[Slice]:
             continue
         start_ns, beginning = begun.pop()
         assert not begun, "slices of a lane do not overlap"
-        both = [*beginning.get(47, []), *event.get(47, [])]
-        ending = [*beginning.get(48, []), *event.get(48, [])]
+        assert set(event) == {9, 11}
+        (flow,) = beginning.get(47, [None])
         notes = {
             wire.text(note, 10): wire.one(note, 4) if 4 in note else wire.text(note, 6)
             for note in wire.parts(beginning, 4)
         }
         place = lanes[wire.one(event, 11)]
         name = wire.text(beginning, 23)
-        found.append(Slice(*place, name, start_ns, at_ns, notes, tuple(both), tuple(ending)))
+        found.append(Slice(*place, name, start_ns, at_ns, notes, flow))
     assert not any(open_slices.values())
     return found
 
 
-def _track(
-    track: wire.Fields, processes: dict[int, str], lanes: dict[int, tuple[str, str]]
-) -> None:
-    if 3 in track:
-        (process,) = wire.parts(track, 3)
-        assert wire.one(process, 1) > 0
-        processes[wire.one(track, 1)] = wire.text(process, 6)
-        return
-    (thread,) = wire.parts(track, 4)
-    assert wire.one(track, 1) not in lanes
-    lanes[wire.one(track, 1)] = (processes[wire.one(track, 5)], wire.text(thread, 5))
+def _track(track: wire.Fields, chips: dict[int, str], lanes: dict[int, tuple[str, str]]) -> None:
+    uuid, name = wire.one(track, 1), wire.text(track, 2)
+    assert uuid > 0 and uuid not in chips and uuid not in lanes
+    if 5 in track:
+        lanes[uuid] = (chips[wire.one(track, 5)], name)
+        assert wire.one(track, 12) == list(LANES.values()).index(name)
+    else:
+        chips[uuid] = name
+        assert wire.one(track, 11) == 3  # EXPLICIT: its lanes in the order of their fields 12
 
 
 def written(folder: Path, run: Run) -> bytes:
@@ -84,7 +81,7 @@ def written(folder: Path, run: Run) -> bytes:
 def test_slices_are_the_records(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
     slices = read(written(tmp_path_factory.mktemp("trace"), run))
     for rank, records in enumerate(run.records):
-        own = [s for s in slices if s.process == f"chip {rank} (p300c), simulated time"]
+        own = [s for s in slices if s.chip == f"chip {rank} (p300c), simulated time"]
         assert [s.name for s in own] == [record.name for record in records]
         assert [s.lane for s in own] == [LANES[record.bound] for record in records]
         assert [s.start_ns for s in own] == [record.sim_start_ps // 1000 for record in records]
@@ -96,13 +93,26 @@ def test_slices_are_the_records(run: Run, tmp_path_factory: pytest.TempPathFacto
 
 @few
 @given(run=runs())
-def test_each_join_is_a_flow_that_ends_once(
-    run: Run, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_each_join_is_a_flow_of_its_own(run: Run, tmp_path_factory: pytest.TempPathFactory) -> None:
     slices = read(written(tmp_path_factory.mktemp("trace"), run))
-    ends = [flow for s in slices for flow in s.ending_flows]
-    assert len(ends) == len(set(ends)) == run.num_joins
-    assert {flow for s in slices for flow in s.flows} == set(ends)
+    flows: dict[int | bytes, set[str]] = defaultdict(set)
+    for s in slices:
+        if s.flow is not None:
+            assert s.chip not in flows[s.flow]
+            flows[s.flow].add(s.chip)
+    assert len(flows) == run.num_joins
+    assert all(len(chips) > 1 for chips in flows.values())
+
+
+def test_names_of_chips_stand_in_the_order_of_their_ranks(tmp_path: Path) -> None:
+    run = Run(12)
+    for rank in range(12):
+        run.alone(rank, "add", 1000, "dram")
+    names = [s.chip for s in read(written(tmp_path, run))]
+    assert names == sorted(names)
+    assert (names[0], names[11]) == tuple(
+        f"chip {rank} (p300c), simulated time" for rank in ("00", "11")
+    )
 
 
 def test_a_slice_tells_shapes_formats_and_chips(tmp_path: Path) -> None:
@@ -122,30 +132,27 @@ def test_perfetto_s_own_schema_reads_the_same(tmp_path: Path) -> None:
     schema: Any = pytest.importorskip("perfetto.protos.perfetto.trace.perfetto_trace_pb2")
     run = sample()
     trace = schema.Trace.FromString(written(tmp_path, run))
-    threads = {
-        packet.track_descriptor.uuid: packet.track_descriptor.thread
+    tracks = {
+        packet.track_descriptor.uuid: packet.track_descriptor
         for packet in trace.packet
-        if packet.track_descriptor.HasField("thread")
+        if packet.HasField("track_descriptor")
     }
-    sums: dict[int, int] = defaultdict(int)
+    sums: dict[str, int] = defaultdict(int)
     flows: dict[int, list[str]] = defaultdict(list)
     for packet in trace.packet:
         assert packet.trusted_packet_sequence_id == 1
         assert packet.SerializeToString() and not _unknown(packet)
         event = packet.track_event
-        for flow in (*event.flow_ids, *event.terminating_flow_ids):
-            flows[flow].append(schema.TrackEvent.Type.Name(event.type))
+        for flow in event.flow_ids:
+            flows[flow].append(event.name)
         if event.type == schema.TrackEvent.TYPE_SLICE_BEGIN:
             notes = {note.name: note.int_value for note in event.debug_annotations}
-            sums[threads[event.track_uuid].pid - 1] += notes["sim_duration_ps"]
+            sums[tracks[tracks[event.track_uuid].parent_uuid].name] += notes["sim_duration_ps"]
     assert sums == {
-        rank: sum(record.sim_duration_ps for record in records)
+        f"chip {rank} (p300c), simulated time": sum(record.sim_duration_ps for record in records)
         for rank, records in enumerate(run.records)
     }
-    assert sorted(flows.values()) == [
-        ["TYPE_SLICE_BEGIN", "TYPE_SLICE_BEGIN"],
-        ["TYPE_SLICE_BEGIN", "TYPE_SLICE_END"],
-    ]
+    assert sorted(flows.values()) == [["all_reduce", "all_reduce"], ["send", "recv"]]
 
 
 def _unknown(message: Any) -> bool:
