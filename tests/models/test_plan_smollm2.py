@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from meshtwin.chip.cost import DEFAULT_STACK
+from meshtwin.chip.record import Recorder
 from meshtwin.mesh.device import MeshDevice
+from meshtwin.mesh.program import MeshChip
 from meshtwin.models.generator import Generator
 from meshtwin.models.plan import Deployment, PlannedReplica
 
@@ -15,9 +17,15 @@ PROMPT = [504, 3575, 282, 4649, 314]
 NUM_NEW = 4
 
 
+def remember(chip: MeshChip) -> None:
+    """Other tests share the mesh, and may have left little room for records."""
+    chip.recorder = Recorder()
+
+
 def test_a_generation_and_its_plan_take_the_same_time_op_by_op(
     quietbox2_mesh: MeshDevice, smollm2_bfloat16: Path
 ) -> None:
+    quietbox2_mesh.run(remember)
     generator = Generator(quietbox2_mesh, smollm2_bfloat16, "performance")
     assert len(list(generator.generate(PROMPT, NUM_NEW, stop_ids=()))) == NUM_NEW
     replica = PlannedReplica(
