@@ -57,24 +57,40 @@ ON_AVX2 INLINE __m256 add_lanes_of_two_rows(const __m256 *row, const __m256 *oth
     return _mm256_add_ps(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88), _mm256_shuffle_ps(pairs[0], pairs[1], 0xdd));
 }
 
-ON_AVX512 INLINE __m256 halves_512(__m512 sums) {
-    return _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps(sums, 1));
-}
-
 ON_AVX512 INLINE void clear_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
     UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_setzero_ps();
 }
 
+/* The halves of a tree's level: of two vectors, what is added is taken from both at once, so that the sum holds both. */
+ON_AVX512 INLINE __m512 halves_of(__m512 a, __m512 b) { /* lanes i and i+8: a's sums below, b's above */
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e));
+}
+
+ON_AVX512 INLINE __m512 quarters_of(__m512 a, __m512 b) { /* i and i+4: of four lanes, a's first and third */
+    __m512 others = _mm512_mask_blend_ps(0xf0f0, b, a);
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xf0f0, a, b), _mm512_shuffle_f32x4(others, others, 0xb1));
+}
+
+ON_AVX512 INLINE __m512 eighths_of(__m512 a, __m512 b) { /* i and i+2 */
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e));
+}
+
+ON_AVX512 INLINE __m512 sums_of(__m512 a, __m512 b) { /* i and i+1 */
+    __m512 others = _mm512_mask_blend_ps(0xaaaa, b, a);
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, a, b), _mm512_permute_ps(others, 0xb1));
+}
+
 ON_AVX512 INLINE void store_sums_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
-    UNROLL for (int m = 0; m < rows; m += 2) {
-        __m256 row[4], other[4];
-        UNROLL for (int n = 0; n < 4; n++) {
-            row[n] = halves_512(sums[m][n]);
-            other[n] = m + 1 < rows ? halves_512(sums[m + 1][n]) : row[n];
-        }
-        __m256 both = add_lanes_of_two_rows(row, other);
-        _mm_storeu_ps(t->out + m * t->stride, _mm256_castps256_ps128(both));
-        if (m + 1 < rows) _mm_storeu_ps(t->out + (m + 1) * t->stride, _mm256_extractf128_ps(both, 1));
+    UNROLL for (int m = 0; m < rows; m += 4) {
+        const int m1 = m + 1 < rows ? m + 1 : m, m2 = m + 2 < rows ? m + 2 : m, m3 = m + 3 < rows ? m + 3 : m1;
+        __m512 quarters[BLOCK_COLUMNS];
+        UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
+            quarters[n] = quarters_of(halves_of(sums[m][n], sums[m2][n]), halves_of(sums[m1][n], sums[m3][n]));
+        __m512 all = sums_of(eighths_of(quarters[0], quarters[2]), eighths_of(quarters[1], quarters[3]));
+        _mm_storeu_ps(t->out + m * t->stride, _mm512_castps512_ps128(all));
+        if (m + 1 < rows) _mm_storeu_ps(t->out + (m + 1) * t->stride, _mm512_extractf32x4_ps(all, 1));
+        if (m + 2 < rows) _mm_storeu_ps(t->out + (m + 2) * t->stride, _mm512_extractf32x4_ps(all, 2));
+        if (m + 3 < rows) _mm_storeu_ps(t->out + (m + 3) * t->stride, _mm512_extractf32x4_ps(all, 3));
     }
 }
 
@@ -87,8 +103,8 @@ ON_BF16 INLINE void rows_bf16(const Tile *t, const int rows) {
         __m512bh w[BLOCK_COLUMNS];
         UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) w[n] = (__m512bh)_mm512_loadu_si512(t->w[n] + at);
         if (next) {
-            UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) _mm_prefetch(next + n * 64, _MM_HINT_T1);
-            next += BLOCK_COLUMNS * 64;
+            for (int n = 0; n < t->lines; n++) _mm_prefetch(next + n * 64, _MM_HINT_T1);
+            next += t->lines * 64;
         }
         UNROLL for (int m = 0; m < rows; m++) {
             __m512bh words = (__m512bh)_mm512_loadu_si512(x + m * STEP);
