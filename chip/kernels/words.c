@@ -61,36 +61,51 @@ ON_AVX512 INLINE void clear_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
     UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_setzero_ps();
 }
 
-/* The halves of a tree's level: of two vectors, what is added is taken from both at once, so that the sum holds both. */
-ON_AVX512 INLINE __m512 halves_of(__m512 a, __m512 b) { /* lanes i and i+8: a's sums below, b's above */
+/* A level of the tree for two vectors at once: half of either is kept, half moved, so that one sum holds both. */
+ON_AVX512 INLINE __m512 halves_of(__m512 a, __m512 b) { /* i and i+8: a's below, b's above */
     return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e));
 }
 
-ON_AVX512 INLINE __m512 quarters_of(__m512 a, __m512 b) { /* i and i+4: of four lanes, a's first and third */
+ON_AVX512 INLINE __m512 quarters_of(__m512 a, __m512 b) { /* i and i+4: in each half, a's below, b's above */
     __m512 others = _mm512_mask_blend_ps(0xf0f0, b, a);
     return _mm512_add_ps(_mm512_mask_blend_ps(0xf0f0, a, b), _mm512_shuffle_f32x4(others, others, 0xb1));
 }
 
-ON_AVX512 INLINE __m512 eighths_of(__m512 a, __m512 b) { /* i and i+2 */
+ON_AVX512 INLINE __m512 pairs_of(__m512 a, __m512 b) { /* i and i+2: in each quarter */
     return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e));
 }
 
-ON_AVX512 INLINE __m512 sums_of(__m512 a, __m512 b) { /* i and i+1 */
+ON_AVX512 INLINE __m512 sums_of(__m512 a, __m512 b) { /* i and i+1: in each pair */
     __m512 others = _mm512_mask_blend_ps(0xaaaa, b, a);
     return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, a, b), _mm512_permute_ps(others, 0xb1));
 }
 
+/* The sums of up to four rows, a row a quarter. */
+ON_AVX512 INLINE __m512 four_rows_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
+    const int other = rows > 3 ? 3 : 1;
+    __m512 quarters[BLOCK_COLUMNS];
+    UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
+        quarters[n] = quarters_of(halves_of(sums[0][n], sums[2][n]), halves_of(sums[1][n], sums[other][n]));
+    return sums_of(pairs_of(quarters[0], quarters[2]), pairs_of(quarters[1], quarters[3]));
+}
+
+/* The same of one row or two: in half the steps, and put in order at the end. */
+ON_AVX512 INLINE __m512 two_rows_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
+    __m512 halves[BLOCK_COLUMNS];
+    UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) halves[n] = halves_of(sums[0][n], sums[rows - 1][n]);
+    __m512 pairs = pairs_of(quarters_of(halves[0], halves[1]), quarters_of(halves[2], halves[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 2, 6, 8, 12, 10, 14, 0, 4, 2, 6, 8, 12, 10, 14);
+    return _mm512_permutexvar_ps(order, sums_of(pairs, pairs));
+}
+
 ON_AVX512 INLINE void store_sums_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
     UNROLL for (int m = 0; m < rows; m += 4) {
-        const int m1 = m + 1 < rows ? m + 1 : m, m2 = m + 2 < rows ? m + 2 : m, m3 = m + 3 < rows ? m + 3 : m1;
-        __m512 quarters[BLOCK_COLUMNS];
-        UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
-            quarters[n] = quarters_of(halves_of(sums[m][n], sums[m2][n]), halves_of(sums[m1][n], sums[m3][n]));
-        __m512 all = sums_of(eighths_of(quarters[0], quarters[2]), eighths_of(quarters[1], quarters[3]));
-        _mm_storeu_ps(t->out + m * t->stride, _mm512_castps512_ps128(all));
-        if (m + 1 < rows) _mm_storeu_ps(t->out + (m + 1) * t->stride, _mm512_extractf32x4_ps(all, 1));
-        if (m + 2 < rows) _mm_storeu_ps(t->out + (m + 2) * t->stride, _mm512_extractf32x4_ps(all, 2));
-        if (m + 3 < rows) _mm_storeu_ps(t->out + (m + 3) * t->stride, _mm512_extractf32x4_ps(all, 3));
+        float *out = t->out + m * t->stride;
+        __m512 all = rows - m > 2 ? four_rows_512(rows - m, sums + m) : two_rows_512(rows - m, sums + m);
+        _mm_storeu_ps(out, _mm512_castps512_ps128(all));
+        if (rows - m > 1) _mm_storeu_ps(out + t->stride, _mm512_extractf32x4_ps(all, 1));
+        if (rows - m > 2) _mm_storeu_ps(out + 2 * t->stride, _mm512_extractf32x4_ps(all, 2));
+        if (rows - m > 3) _mm_storeu_ps(out + 3 * t->stride, _mm512_extractf32x4_ps(all, 3));
     }
 }
 
