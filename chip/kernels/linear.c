@@ -1,9 +1,10 @@
 /* linear: out[M,N] = x[M,K] . w[N,K]^T + bias[N], by tiles of words or by blocks of float32.
  *
  * A pass holds as many rows of x as stay in the second-level cache, and goes over the columns once, four rows of w at a time,
- * while the next four are fetched into that cache (1.4x for 8 rows of x). Weights that are block floats, or whose length is no
- * whole number of steps, are unpacked or copied four rows at a time. (Tried without gain: packing the four rows, going over K
- * in parts.) One row of x goes its own way where row.c has one.
+ * while the next four are fetched into that cache: a few lines a step, so that products do not wait for memory. Passes are of
+ * nearly one height, since one of few rows is as slow as memory. Weights that are block floats, or whose length is no whole
+ * number of steps, are unpacked or copied four rows at a time. (Tried without gain: packing the four rows, their stride being
+ * no trouble; going over K in parts; huge pages for x.) One row of x goes its own way where row.c has one.
  */
 #include "loops.h"
 
@@ -39,15 +40,17 @@ static void store_span(const Linear *job, const float *sums, Py_ssize_t first, P
     }
 }
 
-/* Rows of x of one pass against four rows of w. */
+/* Rows of x of one pass against four rows of w; the first one, two or four panels fetch the next four. */
 static void word_columns(Tile t, const char *panels, Py_ssize_t rows, float *sums) {
     Py_ssize_t num_panels = (rows + BLOCK_ROWS - 1) / BLOCK_ROWS, row = 0;
+    t.lines = num_panels >= 4 ? 1 : num_panels >= 2 ? 2 : 4;
     for (Py_ssize_t panel = 0; panel < num_panels; panel++) {
         int count = (int)((rows - row) / (num_panels - panel)); /* panels of nearly one height */
         t.x = panels + panel_bytes(row, t.steps);
         t.out = sums + row * SPAN;
         tile(&t, count);
-        t.next = NULL; /* the first panel has fetched it */
+        int fetched = (panel + 1) * t.lines >= BLOCK_COLUMNS;
+        t.next = t.next && !fetched ? t.next + t.steps * t.lines * 64 : NULL;
         row += count;
     }
 }
@@ -71,9 +74,8 @@ static int linear_row(const Linear *job) {
 
 static int linear_words(const Linear *job) {
     Py_ssize_t steps = (job->k + STEP - 1) / STEP, padded = steps * STEP;
-    Py_ssize_t at_once = PASS_BYTES / (padded * 2) / BLOCK_ROWS * BLOCK_ROWS;
-    at_once = at_once < BLOCK_ROWS ? BLOCK_ROWS : at_once;
-    at_once = at_once > job->m ? job->m : at_once;
+    Py_ssize_t most = PASS_BYTES / (padded * 2) < BLOCK_ROWS ? BLOCK_ROWS : PASS_BYTES / (padded * 2);
+    Py_ssize_t passes = (job->m + most - 1) / most, at_once = (job->m + passes - 1) / passes;
     int copied = job->bits || job->k != padded;
     char *panels = PyMem_RawMalloc(panel_bytes(at_once, steps));
     float *sums = PyMem_RawMalloc((size_t)(at_once * SPAN) * 4);

@@ -55,7 +55,8 @@ typedef struct {
     const void *x;                /* a panel of packed rows: [steps][rows][STEP], see pack_panel */
     const word *w[BLOCK_COLUMNS]; /* rows of w */
     Py_ssize_t steps;
-    const char *next;             /* what will be read next: 4 * 64 bytes of it are fetched a step; NULL: nothing */
+    const char *next;             /* what will be read later, fetched meanwhile; NULL: nothing */
+    int lines;                    /* of 64 bytes of it, a step */
     float *out;                   /* out[row * stride + column] */
     Py_ssize_t stride;
 } Tile;

@@ -57,24 +57,55 @@ ON_AVX2 INLINE __m256 add_lanes_of_two_rows(const __m256 *row, const __m256 *oth
     return _mm256_add_ps(_mm256_shuffle_ps(pairs[0], pairs[1], 0x88), _mm256_shuffle_ps(pairs[0], pairs[1], 0xdd));
 }
 
-ON_AVX512 INLINE __m256 halves_512(__m512 sums) {
-    return _mm256_add_ps(_mm512_castps512_ps256(sums), _mm512_extractf32x8_ps(sums, 1));
-}
-
 ON_AVX512 INLINE void clear_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
     UNROLL for (int m = 0; m < rows; m++) UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) sums[m][n] = _mm512_setzero_ps();
 }
 
+/* A level of the tree for two vectors at once: half of either is kept, half moved, so that one sum holds both. */
+ON_AVX512 INLINE __m512 halves_of(__m512 a, __m512 b) { /* i and i+8: a's below, b's above */
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xff00, a, b), _mm512_shuffle_f32x4(a, b, 0x4e));
+}
+
+ON_AVX512 INLINE __m512 quarters_of(__m512 a, __m512 b) { /* i and i+4: in each half, a's below, b's above */
+    __m512 others = _mm512_mask_blend_ps(0xf0f0, b, a);
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xf0f0, a, b), _mm512_shuffle_f32x4(others, others, 0xb1));
+}
+
+ON_AVX512 INLINE __m512 pairs_of(__m512 a, __m512 b) { /* i and i+2: in each quarter */
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xcccc, a, b), _mm512_shuffle_ps(a, b, 0x4e));
+}
+
+ON_AVX512 INLINE __m512 sums_of(__m512 a, __m512 b) { /* i and i+1: in each pair */
+    __m512 others = _mm512_mask_blend_ps(0xaaaa, b, a);
+    return _mm512_add_ps(_mm512_mask_blend_ps(0xaaaa, a, b), _mm512_permute_ps(others, 0xb1));
+}
+
+/* The sums of up to four rows, a row a quarter. */
+ON_AVX512 INLINE __m512 four_rows_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
+    const int other = rows > 3 ? 3 : 1;
+    __m512 quarters[BLOCK_COLUMNS];
+    UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++)
+        quarters[n] = quarters_of(halves_of(sums[0][n], sums[2][n]), halves_of(sums[1][n], sums[other][n]));
+    return sums_of(pairs_of(quarters[0], quarters[2]), pairs_of(quarters[1], quarters[3]));
+}
+
+/* The same of one row or two: in half the steps, and put in order at the end. */
+ON_AVX512 INLINE __m512 two_rows_512(const int rows, __m512 sums[][BLOCK_COLUMNS]) {
+    __m512 halves[BLOCK_COLUMNS];
+    UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) halves[n] = halves_of(sums[0][n], sums[rows - 1][n]);
+    __m512 pairs = pairs_of(quarters_of(halves[0], halves[1]), quarters_of(halves[2], halves[3]));
+    const __m512i order = _mm512_setr_epi32(0, 4, 2, 6, 8, 12, 10, 14, 0, 4, 2, 6, 8, 12, 10, 14);
+    return _mm512_permutexvar_ps(order, sums_of(pairs, pairs));
+}
+
 ON_AVX512 INLINE void store_sums_512(const Tile *t, const int rows, __m512 sums[][BLOCK_COLUMNS]) {
-    UNROLL for (int m = 0; m < rows; m += 2) {
-        __m256 row[4], other[4];
-        UNROLL for (int n = 0; n < 4; n++) {
-            row[n] = halves_512(sums[m][n]);
-            other[n] = m + 1 < rows ? halves_512(sums[m + 1][n]) : row[n];
-        }
-        __m256 both = add_lanes_of_two_rows(row, other);
-        _mm_storeu_ps(t->out + m * t->stride, _mm256_castps256_ps128(both));
-        if (m + 1 < rows) _mm_storeu_ps(t->out + (m + 1) * t->stride, _mm256_extractf128_ps(both, 1));
+    UNROLL for (int m = 0; m < rows; m += 4) {
+        float *out = t->out + m * t->stride;
+        __m512 all = rows - m > 2 ? four_rows_512(rows - m, sums + m) : two_rows_512(rows - m, sums + m);
+        _mm_storeu_ps(out, _mm512_castps512_ps128(all));
+        if (rows - m > 1) _mm_storeu_ps(out + t->stride, _mm512_extractf32x4_ps(all, 1));
+        if (rows - m > 2) _mm_storeu_ps(out + 2 * t->stride, _mm512_extractf32x4_ps(all, 2));
+        if (rows - m > 3) _mm_storeu_ps(out + 3 * t->stride, _mm512_extractf32x4_ps(all, 3));
     }
 }
 
@@ -87,8 +118,8 @@ ON_BF16 INLINE void rows_bf16(const Tile *t, const int rows) {
         __m512bh w[BLOCK_COLUMNS];
         UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) w[n] = (__m512bh)_mm512_loadu_si512(t->w[n] + at);
         if (next) {
-            UNROLL for (int n = 0; n < BLOCK_COLUMNS; n++) _mm_prefetch(next + n * 64, _MM_HINT_T1);
-            next += BLOCK_COLUMNS * 64;
+            for (int n = 0; n < t->lines; n++) _mm_prefetch(next + n * 64, _MM_HINT_T1);
+            next += t->lines * 64;
         }
         UNROLL for (int m = 0; m < rows; m++) {
             __m512bh words = (__m512bh)_mm512_loadu_si512(x + m * STEP);
