@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from ..chip.errors import OutOfMemory
-from ..chip.spec import load_product
 from ..fabric.submesh import shapes
 from ..fabric.topology import boxes
 from .errors import UnsupportedModel
@@ -30,7 +29,7 @@ class Alternative:
 
 def needed_memory(deployment: Deployment) -> PlannedMemory:
     """What a replica would take of its chips, had they room; the capacity is the real one."""
-    spec = load_product(deployment.box.product)
+    spec = deployment.conditions.chip
     replica = PlannedReplica(deployment, dataclasses.replace(spec, dram_bank_bytes=PLENTY))
     replica.prefill()
     replica.decode(deployment.positions[-1])
