@@ -4,6 +4,7 @@ They raise argparse.ArgumentTypeError, which argparse shows with the usage; exit
 """
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 
@@ -103,6 +104,17 @@ def size(text: str) -> int:
             f"{text!r} is not a size: give bytes, 1 or more, or a number with K, M or G, as in 64K"
         )
     return int(found[1]) * UNITS[found[2].upper()]
+
+
+def above_zero(text: str) -> float:
+    """A number above zero."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
 
 
 def at_least(least: int) -> Callable[[str], int]:

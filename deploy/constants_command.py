@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..mesh.scenario import Scenario
-from ..mesh.settings import Setting
+from ..mesh.settings import MOST, Setting
 from . import arguments
 from .what_if import add_set_options, scenario_of
 
@@ -76,7 +76,7 @@ def describe(setting: Setting, scenario: Scenario) -> dict[str, Any]:
         "kind": "set" if is_set else setting.constant.kind,
         "source": "--set" if is_set else setting.constant.source,
         "least": setting.range.least,
-        "most": setting.range.most if setting.range.most < float("inf") else None,
+        "most": setting.range.most if setting.range.most < MOST else None,
         "whole": setting.range.is_whole,
     }
 

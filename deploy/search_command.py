@@ -77,9 +77,14 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
         "--batch-max", type=number, default=256, metavar="N",
         help="users at most: 1, 2, 4, ... N are tried (%(default)s)",
     )  # fmt: skip
-    command.add_argument("--ttft-below", type=float, metavar="MS", help="limit of TTFT")
     command.add_argument(
-        "--tokens-per-user-above", type=float, metavar="X", help="limit of tokens/s of each user"
+        "--ttft-below", type=arguments.above_zero, metavar="MS", help="limit of TTFT"
+    )
+    command.add_argument(
+        "--tokens-per-user-above",
+        type=arguments.above_zero,
+        metavar="X",
+        help="limit of tokens/s of each user",
     )
     command.add_argument("--top", type=number, default=10, metavar="N", help="rows (%(default)s)")
     command.add_argument(

@@ -27,7 +27,7 @@ from .experiments.journal import FILE as JOURNAL
 from .experiments.journal import Journal
 from .experiments.png import require_matplotlib, write_pngs
 from .experiments.results import about_of, write_results
-from .experiments.run import Report, Row, count_done, run_sweep
+from .experiments.run import Report, Row, count_done, keeps_limits, run_sweep
 from .experiments.stamp import stamp_of
 from .experiments.sweep import Sweep, read_sweep
 from .experiments.workers import on_ray, on_this_process
@@ -148,7 +148,7 @@ def _print(sweep: Sweep, rows: list[Row], written: list[Path]) -> None:
     errors = Counter(row["error"] for row in rows if row["error"])
     within = ""
     if sweep.limits:
-        kept = sum(not row["error"] and not row["limits"] for row in rows)
+        kept = sum(keeps_limits(row) for row in rows)
         within = f", {kept} within the limits"
     misfits = sum(row.get("fits") is False for row in rows)
     out = f", {misfits} do not fit" if misfits else ""

@@ -123,6 +123,17 @@ class UnknownSetting(MeshError, ValueError):
         return f"no constant {self.name!r}{hint} `meshtwin constants` lists them."
 
 
+class UnknownPlace(UnknownSetting):
+    """A slow link or chip is not of the box; `why` says which places are."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(name, "")
+        self.args, self.why = (name, why), why
+
+    def __str__(self) -> str:
+        return f"no {self.name!r}: {self.why}"
+
+
 class WrongSetting(MeshError, ValueError):
     """A constant cannot have that value; `legal` says which it can."""
 

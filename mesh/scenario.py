@@ -9,10 +9,12 @@ that is quickest with it. A slow chip makes all others wait in every collective;
 program of one chip, so it is that of the slowest, and the others are taken to arrive with it.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 from ..chip.cost import DEFAULT_STACK, CostModel
@@ -58,9 +60,9 @@ class Scenario:
         changes: Iterable[tuple[str, float | str]] = (),
         stack: str = DEFAULT_STACK,
     ) -> "Scenario":
-        """The box as it is, or with some changes; raises as `but`."""
+        """The box as it is, or with some changes; raises as `but`. Of one name the last counts."""
         scenario = cls(box, stack=stack)
-        for name, value in changes:
+        for name, value in sorted(changes, key=itemgetter(0)):  # banks first, then their size
             scenario = scenario.but(name, value)
         return scenario
 
@@ -68,7 +70,7 @@ class Scenario:
         """The same with another value of one setting, in the unit of its name.
 
         A slow link is but("slow_link.3-7", 0.25) or but("slow_link", "3-7:0.25"); a slow chip
-        but("slow_chip.5", 0.8).
+        but("slow_chip.5", 0.8). The value that it has without a change, under this stack, is none.
 
         Raises:
             UnknownSetting: there is no such setting; the nearest is named.
@@ -79,6 +81,10 @@ class Scenario:
         place = place_of(self.base, name)
         if place is not None:
             name = f"{name.split('.')[0]}.{'-'.join(map(str, place))}"
+        rest = self._without(name)
+        usual = 1.0 if place is not None else rest.settings[name].constant.value
+        if math.isclose(value, usual):
+            return rest
         return replace(self, changes=tuple(sorted({**self._values, name: value}.items())))
 
     def part(self, shape: tuple[int, int], count: int = 1) -> "Scenario":
@@ -173,6 +179,11 @@ class Scenario:
                 constant = Constant(value, f"share of the {of_all}", "inferred", "set")
                 found[name] = Setting(name, constant, SHARE)
         return found
+
+    def _without(self, name: str) -> "Scenario":
+        if name not in self._values:
+            return self
+        return replace(self, changes=tuple(c for c in self.changes if c[0] != name))
 
     @cached_property
     def _values(self) -> dict[str, float]:

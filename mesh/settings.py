@@ -13,10 +13,11 @@ from typing import Final, NamedTuple
 
 from ..chip.cost import CostModel
 from ..chip.errors import nearest_name
+from ..chip.grid import load_grid
 from ..chip.spec import ChipSpec, Constant
 from ..collectives.costs import CollectiveCosts
 from ..fabric.topology import Box
-from .errors import UnknownSetting, WrongSetting
+from .errors import UnknownPlace, UnknownSetting, WrongSetting
 
 GIB: Final = 1 << 30
 PLACE: Final = re.compile(r"(slow_link)\.(\d+)-(\d+)|(slow_chip)\.(\d+)")
@@ -24,17 +25,21 @@ OF_OTHERS: Final = re.compile(r".*_passes|topk_.*|server_.*")
 """Constants that no plan is changed by: those that the rules of ops read, and those of a server."""
 
 
+MOST: Final = 1e12
+"""No constant of a box is larger, in its unit: more is a mistake, and times overflow."""
+
+
 class Range(NamedTuple):
     """The values that a setting can have: `least` and `most` are among them."""
 
     least: float
-    most: float = math.inf
+    most: float = MOST
     is_whole: bool = False
 
     def __str__(self) -> str:
         kind = "a whole number" if self.is_whole else "a number"
-        if self.most == math.inf:
-            return f"{kind}, {self.least:g} or more"
+        if self.most == MOST:
+            return f"{kind}, {self.least:g} or more, {MOST:g} at most"
         return f"{kind} from {self.least:g} to {self.most:g}"
 
     def has(self, value: float) -> bool:
@@ -95,6 +100,12 @@ OF_COSTS: Final[Mapping[str, Range]] = {"matmul_overlap": Range(0, 1), "row_core
 """Constants of the cost model whose units do not say what they can be."""
 
 
+UNITS: Final = {
+    name: field.unit.partition(",")[0] for name, field in {**LINK, **CHIP, **COLLECTIVE}.items()
+}
+"""Of the settings that are no constants of the ops' cost model, as errors say them."""
+
+
 def settings_of(
     box: Box, chip: ChipSpec, costs: CollectiveCosts, model: CostModel
 ) -> dict[str, Setting]:
@@ -121,6 +132,10 @@ def settings_of(
     settings = {setting.name: setting for setting in found}
     reserved = Range(chip.l1_reserved_bytes // 1024 + 1)
     settings["l1.kib"] = replace(settings["l1.kib"], range=reserved)
+    grid = load_grid(chip.arch)
+    for name, most in (("columns", grid.tensix_x), ("rows", grid.tensix_y)):
+        legal = Range(1, len(most), is_whole=True)
+        settings[f"chip.grid_{name}"] = replace(settings[f"chip.grid_{name}"], range=legal)
     return settings
 
 
@@ -128,20 +143,22 @@ def place_of(box: Box, name: str) -> tuple[int, ...] | None:
     """The two chips of a "slow_link.A-B" (ascending) or the chip of a "slow_chip.N"; else None.
 
     Raises:
-        UnknownSetting: the box has no such link or chip; the nearest is named.
+        UnknownPlace: the box has no such link or chip; says which it has.
     """
     match = PLACE.fullmatch(name)
     if match is None:
         return None
     if match[4]:
         rank = int(match[5])
-        if rank >= box.num_chips:
-            raise UnknownSetting(name, f"slow_chip.{box.num_chips - 1}")
+        _check_chip(box, name, rank)
         return (rank,)
     a, b = sorted((int(match[2]), int(match[3])))
-    if not box.num_links(a, b):
-        near = min(box.edges, key=lambda e: (abs(e.a - a) + abs(e.b - b), e), default=None)
-        raise UnknownSetting(name, "" if near is None else f"slow_link.{near.a}-{near.b}")
+    for rank in (a, b):
+        _check_chip(box, name, rank)
+    if b not in box.neighbours(a):
+        beside = ", ".join(map(str, box.neighbours(a))) or "none"
+        why = f"{a} and {b} are not neighbours in {box.name}; those of {a} are: {beside}"
+        raise UnknownPlace(name, why)
     return (a, b)
 
 
@@ -161,7 +178,14 @@ def normal(name: str, value: float | str) -> tuple[str, float]:
     try:
         return name, float(value)
     except (TypeError, ValueError):
-        raise WrongSetting(name, str(value), "a number") from None
+        in_unit = f"a number in {UNITS[name]}" if name in UNITS else "a number"
+        raise WrongSetting(name, str(value), in_unit) from None
+
+
+def _check_chip(box: Box, name: str, rank: int) -> None:
+    if rank >= box.num_chips:
+        last = box.num_chips - 1
+        raise UnknownPlace(name, f"{box.name} has {f'chips 0 to {last}' if last else 'chip 0'}")
 
 
 def check(box: Box, settings: Mapping[str, Setting], name: str, value: float) -> None:
@@ -176,7 +200,8 @@ def check(box: Box, settings: Mapping[str, Setting], name: str, value: float) ->
     elif name in settings:
         legal = settings[name].range
     else:
-        raise UnknownSetting(name, nearest_name(name, [*settings, "slow_link", "slow_chip"]))
+        known = [*settings, "slow_link", "slow_chip"]
+        raise UnknownSetting(name, nearest_name(name.lower(), known))
     if not legal.has(value):
         raise WrongSetting(name, f"{value:g}", str(legal))
 

@@ -5,12 +5,16 @@ Nothing else in this folder knows what a model or a box is.
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...chip.cost import check_stack
-from ...chip.errors import OutOfMemory, did_you_mean, nearest_name
+from ...chip.errors import CircularBufferClash, OutOfMemory, did_you_mean, nearest_name
 from ...chip.record import Bound
 from ...fabric.topology import load_box
+
+if TYPE_CHECKING:
+    from ...models.plan import Deployment
+    from ...models.plan_phase import PlannedMemory
 
 SHARES: Final[tuple[Bound, ...]] = ("compute", "dram", "fabric", "dispatch")
 BANDED: Final = ("sim_ttft_ms", "sim_step_ms", "sim_tokens_per_s_per_user", "sim_tokens_per_s")
@@ -38,7 +42,8 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         sim_step_ms; sim_tokens_per_s_per_user, sim_tokens_per_s and sim_tokens_per_s_per_chip of
         decoding, in the middle of the output; their bands (*_low and *_high, see
         `plan_band`); share_* of a decode step's time. Where the model
-        does not fit, `fits` is False, and only the first five are there.
+        does not fit, `fits` is False, and only the first seven are there: dram_bytes is what would
+        be taken if there were room, dram_free_bytes below zero what is missing.
     Raises:
         MeshtwinError: there is no such deployment.
     """
@@ -66,14 +71,13 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     try:
         plan = plan_model(deployment)
     except OutOfMemory as error:
-        return {**found, "fits": False, "why_not": str(error)}
+        return {**found, "fits": False, "why_not": str(error), **_missing(deployment)}
     memory, band = plan.memory, band_of(plan)
     return {
         **found,
         "fits": True,
         "why_not": "",
-        "dram_bytes": memory.dram_peak_bytes,
-        "dram_free_bytes": memory.dram_capacity_bytes - memory.dram_peak_bytes,
+        **_dram(memory),
         "sim_ttft_ms": plan.sim_ttft_s * 1e3,
         "sim_step_ms": plan.decode.sim_s * 1e3,
         "sim_tokens_per_s_per_user": plan.sim_tokens_per_s_per_user,
@@ -85,6 +89,21 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
         **_ends("sim_tokens_per_s", band.of_rate(plan.sim_tokens_per_s)),
         **{f"share_{bound}": plan.decode.shares[bound] for bound in SHARES},
     }
+
+
+def _dram(memory: "PlannedMemory") -> dict[str, int]:
+    free_bytes = memory.dram_capacity_bytes - memory.dram_peak_bytes
+    return {"dram_bytes": memory.dram_peak_bytes, "dram_free_bytes": free_bytes}
+
+
+def _missing(deployment: "Deployment") -> dict[str, int]:
+    """What a deployment would take that does not fit; empty where L1 has no room either."""
+    from ...models.plan_fit import needed_memory
+
+    try:
+        return _dram(needed_memory(deployment))
+    except (OutOfMemory, CircularBufferClash):
+        return {}
 
 
 def _ends(name: str, ends: tuple[float, float]) -> dict[str, float]:

@@ -61,6 +61,11 @@ def row_of(sweep: Sweep, outcome: Outcome) -> Row:
     return {**row, "error": outcome.error}
 
 
+def keeps_limits(row: Row) -> bool:
+    """Whether a row has results, and they keep the limits: not where the model does not fit."""
+    return not row["error"] and row.get("fits") is not False and not row.get("limits")
+
+
 def count_done(sweep: Sweep, stamp: Stamp, journal: Journal) -> int:
     """How many points of a sweep the journal has."""
     return sum(stamp.key(point) in journal.finished for point in sweep.points)

@@ -1,10 +1,12 @@
 """Searching the deployments of a model on a box: the best of them, and why others fail."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...fabric.topology import Box
+from .draw import UNITS
 from .grid import Point
 from .limits import Limit
 from .outcome import Outcome
@@ -74,7 +76,9 @@ def judge(search: Search, outcomes: Sequence[Outcome]) -> tuple[list[Row], list[
             what, distance, how = broken
             out.setdefault(what, []).append((distance, f"{_named(row)}{how}"))
     best.sort(key=lambda row: (-row[search.objective], row["chips"], row["batch"]))
-    reasons = [Reason(what, len(cases), min(cases)[1]) for what, cases in out.items()]
+    reasons = [
+        Reason(what, len(cases), min(cases, key=_distance)[1]) for what, cases in out.items()
+    ]
     return best, sorted(reasons, key=lambda reason: -reason.num_cases)
 
 
@@ -83,15 +87,33 @@ def _broken(search: Search, row: Row, error: str) -> tuple[str, float, str] | No
     if error:
         return error, 0.0, ""
     if not row["fits"]:
-        load = row["batch"] / row["dp"] - 1e6 * row["tp"]  # most chips a replica, then fewest users
-        return "does not fit in DRAM", load, f" ({row['why_not'].partition('. ')[0]})"
+        if "dram_bytes" not in row:
+            return "does not fit in DRAM", math.inf, f" ({row['why_not'].partition('. ')[0]})"
+        needed, missing = row["dram_bytes"], -row["dram_free_bytes"]
+        how = f" (needs {needed / 1e9:.1f} GB of a chip's {(needed - missing) / 1e9:.1f} GB)"
+        return "does not fit in DRAM", missing, how
     for limit in search.limits:
         if limit.broken_by(row):
             value, bound = row[limit.name], limit.above if limit.below is None else limit.below
-            distance = abs(value - (bound or 0.0))
-            kind = f"{limit.name} not {'above' if limit.below is None else 'below'} {bound:g}"
-            return kind, distance, f" ({value:.6g})"
+            assert bound is not None
+            side = "above" if limit.below is None else "below"
+            kind = f"{limit.name} not {side} {quantity(limit.name, bound, 6)}"
+            text = quantity(limit.name, value)
+            if text == quantity(limit.name, bound):
+                text = quantity(limit.name, value, 6)
+            return kind, abs(value - bound), f" ({text})"
     return None
+
+
+def quantity(name: str, value: float, digits: int = 3) -> str:
+    """A result as people read it, with the unit that its name says: "43.4 ms"."""
+    ends = (end for end in UNITS if name.endswith(end))
+    unit = "tokens/s" if "tokens_per_s" in name else UNITS.get(next(ends, ""), "")
+    return f"{value:,.{max(digits, len(str(int(abs(value)))))}g} {unit}".rstrip()
+
+
+def _distance(case: tuple[float, str]) -> float:
+    return case[0]
 
 
 def _named(row: Row) -> str:

@@ -39,8 +39,28 @@ def test_nothing_legal_fails_and_a_wrong_model_names_the_nearest(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main([*ARGV, "--ttft-below", "0.0001"]) == 1
-    assert "sim_ttft_ms not below 0.0001; nearest: " in capsys.readouterr().out
+    assert "sim_ttft_ms not below 0.0001 ms; nearest: " in capsys.readouterr().out
     argv = [*ARGV]
     argv[argv.index("llama-3.2-1b")] = "llama-3.2-1bb"
     assert main(argv) == 1
     assert "llama-3.2-1b" in capsys.readouterr().err
+
+
+def test_the_nearest_that_does_not_fit_is_the_one_that_misses_the_fewest_bytes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    argv = ["search", "--objective", "tokens_per_s", "--model", "llama-3.1-70b", "--box", "p150"]
+    assert main([*argv, "--batch-max", "2"]) == 1
+    assert "4 out: does not fit in DRAM; nearest: tp 1 dp 1 batch 1 performance (needs " in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "nan", "inf", "fast"])
+@pytest.mark.parametrize("option", ["--ttft-below", "--tokens-per-user-above"])
+def test_a_limit_that_nothing_can_keep_is_refused(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*ARGV, option, text])
+    assert f"argument {option}: {text!r} is not a number above 0" in capsys.readouterr().err

@@ -84,6 +84,17 @@ def test_a_limit_of_a_name_that_no_row_has_is_told(
     assert "no row has 'sim_tokens_s', which a limit or a chart names: did you mean" in out
 
 
+def test_what_does_not_fit_is_not_within_the_limits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        '[grid]\nmodel = ["llama-3.1-70b"]\nbox = ["quietbox2"]\ntp = [1, 4]\nbatch = [1, 2]\n'
+        "[limits]\nsim_ttft_ms = { below = 1e6 }\n"
+    )
+    out = answer(capsys, str(tmp_path / "mine.toml"), "--local")
+    assert out.startswith("mine: 4 points, 0 failed, 2 do not fit, 2 within the limits\n")
+
+
 @pytest.mark.ray
 def test_points_run_on_ray(
     ray_session: None, file: str, capsys: pytest.CaptureFixture[str]

@@ -12,6 +12,7 @@ from rich.console import Console
 from meshtwin.chip.cost import MODEL_STACK, constants, stacks
 from meshtwin.deploy.cli import main
 from meshtwin.deploy.experiments.sweep import read_sweep
+from meshtwin.deploy.plan_band import band_of
 from meshtwin.deploy.what_if import (
     Sensitivity,
     add_sensitivity_option,
@@ -24,6 +25,7 @@ from meshtwin.deploy.what_if import (
 from meshtwin.fabric.topology import load_box
 from meshtwin.mesh.scenario import Scenario
 from meshtwin.models.catalogue import model_shape
+from meshtwin.models.model_plan import plan_model
 from meshtwin.models.plan import Deployment
 from meshtwin.models.precision import Precision
 
@@ -55,13 +57,24 @@ def test_set_changes_the_box_whatever_the_order() -> None:
     assert scenario(*again).changes == changes
 
 
+def test_a_constant_set_to_what_it_is_widens_no_band() -> None:
+    bands = [
+        band_of(plan_model(deployment(scenario(*argv))))
+        for argv in ((), ("--set", "link.gbps=400"), ("--set", "link.gbps=401"))
+    ]
+    assert bands[0] == bands[1] != bands[2]
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
         ("link.gps=200", "argument --set: no constant 'link.gps': did you mean 'link.gbps'?"),
         ("link.gbps=-1", "link.gbps (=-1) must be a number, 0.001 or more"),
+        ("link.gbps=200Gbps", "link.gbps (=200Gbps) must be a number in Gbit/s"),
+        ("LINK.GBPS=200", "did you mean 'link.gbps'?"),
+        ("slow_chip=9:0.5", "quietbox2 has chips 0 to 3"),
         ("link.gbps", "'link.gbps' must be NAME=VALUE, as link.gbps=200"),
-        ("slow_link=3-7:0.25", "no constant 'slow_link.3-7': did you mean 'slow_link.2-3'?"),
+        ("slow_link=3-7:0.25", "no 'slow_link.3-7': quietbox2 has chips 0 to 3"),
     ],
 )
 def test_a_mistake_is_misuse_and_names_what_is_right(

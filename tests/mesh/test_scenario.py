@@ -13,7 +13,7 @@ from meshtwin.collectives.costs import costs_of
 from meshtwin.fabric.errors import SubmeshError
 from meshtwin.fabric.submesh import submesh
 from meshtwin.fabric.topology import Box, boxes, load_box
-from meshtwin.mesh.errors import UnknownSetting, WrongSetting
+from meshtwin.mesh.errors import UnknownPlace, UnknownSetting, WrongSetting
 from meshtwin.mesh.plan import plan_chip
 from meshtwin.mesh.scenario import Scenario
 
@@ -36,8 +36,9 @@ def steps(scenario: Scenario, name: str) -> tuple[float, float]:
     """The value of a setting, and one that is higher and legal, or else lower."""
     setting = scenario.settings[name]
     value = float(setting.constant.value)
-    higher = value + 1 if setting.range.is_whole else value * 1.1
-    return value, higher if setting.range.has(higher) else value * 0.9
+    is_whole = setting.range.is_whole
+    higher, lower = (value + 1, value - 1) if is_whole else (value * 1.1, value * 0.9)
+    return value, higher if setting.range.has(higher) else lower
 
 
 @pytest.mark.parametrize("name", sorted(boxes()))
@@ -223,8 +224,7 @@ def test_memory_has_the_size_that_was_set() -> None:
         ("cost.topk_split_cores", 1, "no constant 'cost.topk_split_cores'"),
         ("cost.server_step_ms", 1, "no constant 'cost.server_step_ms'"),
         ("slow_lnk.0-1", 1, "did you mean 'slow_link'?"),
-        ("slow_link.0-3", 0.5, "did you mean 'slow_link.0-2'?"),
-        ("slow_chip.4", 0.5, "did you mean 'slow_chip.3'?"),
+        ("LINK.GBPS", 200, "did you mean 'link.gbps'?"),
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(name: str, value: float, what: str) -> None:
@@ -237,6 +237,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str, value: float, w
     ("name", "value", "what"),
     [
         ("link.gbps", 0, "link.gbps (=0) must be a number, 0.001 or more"),
+        ("link.gbps", 1e308, "link.gbps (=1e+308) must be a number, 0.001 or more, 1e+12 at most"),
+        ("link.gbps", "200Gbps", "link.gbps (=200Gbps) must be a number in Gbit/s"),
+        ("chip.grid_columns", 15, "must be a whole number from 1 to 14"),
+        ("chip.grid_rows", 11, "must be a whole number from 1 to 10"),
         ("link.gbps", math.inf, "must be a number"),
         ("link.gbps", math.nan, "must be a number"),
         ("link.gbps", "fast", "link.gbps (=fast) must be a number"),
@@ -257,6 +261,33 @@ def test_a_wrong_value_is_answered_with_the_legal_ones(
     with pytest.raises(WrongSetting) as caught:
         Scenario.of(QUIETBOX2).but(name, value)
     assert what in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("slow_chip.9", "no 'slow_chip.9': quietbox2 has chips 0 to 3"),
+        ("slow_link.1-9", "no 'slow_link.1-9': quietbox2 has chips 0 to 3"),
+        ("slow_link.3-0", "0 and 3 are not neighbours in quietbox2; those of 0 are: 1, 2"),
+    ],
+)
+def test_a_place_that_is_not_there_is_answered_with_those_that_are(name: str, why: str) -> None:
+    with pytest.raises(UnknownPlace) as caught:
+        Scenario.of(QUIETBOX2).but(name, 0.5)
+    assert why in str(caught.value)
+
+
+def test_a_setting_to_the_value_that_it_has_is_no_change() -> None:
+    scenario = Scenario.of(QUIETBOX2)
+    for name, setting in scenario.settings.items():
+        assert scenario.but(name, setting.constant.value) is scenario
+    changed = scenario.but("link.gbps", 300).but("slow_chip.1", 0.5)
+    assert changed.but("slow_chip", "1:0.5") == changed.but("link.gbps", 300) == changed
+    assert changed.but("link.gbps", 400).but("slow_chip", "1:1") == scenario
+    same = [("dram.gib", scenario.settings["dram.gib"].constant.value), ("dram.banks", 16)]
+    in_order = Scenario.of(QUIETBOX2, same)
+    assert in_order == Scenario.of(QUIETBOX2, same[::-1])
+    assert in_order.settings["dram.gib"].constant.value == same[0][1]
 
 
 def test_a_stack_has_constants_of_its_own() -> None:

@@ -30,6 +30,11 @@ def test_what_does_not_fit_says_why() -> None:
     assert not found["fits"]
     assert "DRAM has no room" in found["why_not"]
     assert "sim_ttft_ms" not in found
+    assert found["dram_free_bytes"] < 0 < 130e9 < found["dram_bytes"]  # were there room
+    small = evaluate({"model": "llama-3.2-1b", "box": "p150", "set.dram.gib": 1})
+    assert small["dram_bytes"] + small["dram_free_bytes"] < 1 << 30
+    tight = evaluate({"model": "llama-3.1-70b", "box": "p150", "set.l1.kib": 120})
+    assert "DRAM has no room" in tight["why_not"] and "dram_bytes" not in tight
 
 
 def test_constants_can_be_changed_one_by_one_or_in_a_table() -> None:
