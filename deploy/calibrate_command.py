@@ -19,7 +19,9 @@ ops, collectives, decode steps and times to the first token. The rows come with 
 its source. Without a family: a line for each of them; with one: every row of it.
 
 Errors are in percent of the measured time; bias is their signed mean, below 0 where the model is
-too fast. "left out" is the same with each group of rows predicted by constants fitted without it.
+too fast. The target is of the median: "missed" says that the median is over it, or that the bias is
+beyond half of it, either way. "left out" is the same errors with each group of rows predicted by
+constants fitted without it.
 """
 EPILOG = """\
 examples:
@@ -29,7 +31,8 @@ examples:
   meshtwin calibrate matmul --rows mine.csv --csv judged.csv
 
 --rows takes a file with the columns of a shipped one (meshtwin/deploy/calibration/data,
-chip/data/noc_measured.csv, collectives/data/collectives.csv); others are ignored.
+chip/data/noc_measured.csv, collectives/data/collectives.csv); others are ignored, and a warning
+names those that are almost one of them.
 docs/accuracy.md says what was calibrated on what, and what the model does not know.
 """
 
@@ -83,8 +86,7 @@ def run(args: argparse.Namespace) -> int:
         _print_groups(found["families"][0]["groups"])
         print()
     _print_families(found["families"])
-    if not args.rows:
-        _print_excluded(found["families"], bool(args.what))
+    _print_excluded(found["families"], bool(args.what))
     if args.fit:
         print("\nFitted again:")
         _print_families(found["fit"])
@@ -106,6 +108,8 @@ def _refuse_misuse(args: argparse.Namespace) -> None:
 
 def _report(args: argparse.Namespace, chosen: Sequence[Family]) -> dict[str, Any]:
     lines = table.read(args.rows) if args.rows else None
+    for warning in table.misspelt(lines, chosen[0].columns()) if lines else ():
+        print(f"meshtwin: {warning}", file=sys.stderr)
     judged = {family.name: residuals(family.cases(lines)) for family in chosen}
     if lines is not None and not judged[chosen[0].name]:
         why = ", ".join(dict.fromkeys(map(chosen[0].excluded, lines)))
@@ -130,7 +134,7 @@ def _report(args: argparse.Namespace, chosen: Sequence[Family]) -> dict[str, Any
         ]
         found["written"] = sorted({*map(str, written), str(band.write(left_out))})
     families = [
-        report.family_report(family, judged[family.name], left_out.get(family.name))
+        report.family_report(family, judged[family.name], left_out.get(family.name), lines)
         for family in chosen
     ]
     rows = [row for name, mine in judged.items() for row in report.row_reports(name, mine)]
@@ -162,7 +166,9 @@ def _print(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _print_families(families: Sequence[dict[str, Any]]) -> None:
-    titles = ("family", "rows", "median", "90th", "bias", "worst", "target")
+    titles = ["family", "rows", "median", "90th", "bias", "worst", "target"]
+    if has_left_out := any(family["left_out"] for family in families):
+        titles += ["left out: median", "90th", "bias"]
     rows = []
     for family in families:
         left_out = family["left_out"]
@@ -173,10 +179,12 @@ def _print_families(families: Sequence[dict[str, Any]]) -> None:
                 *_errors(family),
                 _signed(family["worst"]),
                 f"{100 * family['target']:g}{'' if family['meets'] else ' missed'}",
-                *(_errors(left_out) if left_out else ("",) * 3),
+                *(_errors(left_out) if left_out else ("",) * 3 * has_left_out),
             )
         )
-    _print((*titles, "left out: median", "90th", "bias"), rows)
+    _print(titles, rows)
+    if not all(family["meets"] for family in families):
+        print("\nmissed: the median is over the target, or the bias beyond half of it.")
     notes = [f"{family['family']}: {family['note']}." for family in families if family["note"]]
     if notes:
         print("\n" + "\n".join(notes))

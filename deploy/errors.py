@@ -153,6 +153,17 @@ class BadRow(MeshtwinError):
         return f"{self.file}, line {self.line}: {self.reason}"
 
 
+class UnreadableFile(DeployError):
+    """A file that was given cannot be read as text: it is not there, a folder, or not UTF-8."""
+
+    def __init__(self, path: str | Path, what: str) -> None:
+        super().__init__(path, what)
+        self.path, self.what = path, what
+
+    def __str__(self) -> str:
+        return f"{str(self.path)!r} cannot be read: {self.what}"
+
+
 class MissingSolver(MeshtwinError):
     """A fit needs SciPy, which is not installed."""
 

@@ -18,7 +18,7 @@ from ..models.precision import Precision
 from ..models.sampling import Sampling
 from ..models.tokenizer import Tokenizer
 from . import arguments
-from .generate_summary import Answer, show, summarise
+from .generate_summary import Answer, many_chips, show, summarise
 from .pull import pull
 from .reports import add_report_options, wants_reports, write_reports
 
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     box, _ = load_box(args.box), _sampling(args)
     request = prepare(args)
     quiet = args.json
-    _say(f"opening {box.name}: {box.num_chips} chips, one Ray actor each", quiet)
+    _say(f"opening {box.name}: {many_chips(box.num_chips)}, one Ray actor each", quiet)
     with open_mesh(box, address=args.address, transport=args.transport, stack=args.stack) as mesh:
         _say(f"loading {request.folder}", quiet)
         generator = Generator(mesh, request.folder, request.precision)

@@ -76,7 +76,8 @@ def _user(answer: Answer) -> dict[str, Any]:
 
 def show(result: dict[str, Any], console: Console) -> None:
     """Print the table of a summary."""
-    title = f"{result['model']} ({result['dtype']}) on {result['box']}, {result['num_chips']} chips"
+    chips = many_chips(result["num_chips"])
+    title = f"{result['model']} ({result['dtype']}) on {result['box']}, {chips}"
     table = Table(title=title, show_header=False, title_justify="left")
     table.add_column("what")
     table.add_column("value", justify="right")
@@ -95,6 +96,11 @@ def show(result: dict[str, Any], console: Console) -> None:
     for name, value in _links(result["links"]) + _chips(result["chips"]):
         table.add_row(name, value)
     console.print(table)
+
+
+def many_chips(num: int) -> str:
+    """A number of chips in words."""
+    return "1 chip" if num == 1 else f"{num} chips"
 
 
 def _rate(value: float | None, unit: str) -> str:

@@ -14,8 +14,12 @@ from ..chip.memory.banks import layers_together
 from ..chip.memory.report import BankReport, MemoryReport
 from ..fabric.topology import Box
 from ..mesh.plan import plan_chip
+from ..models.catalogue import model_shape
+from ..models.config import DecoderConfig
+from ..models.errors import UnknownShapePath
 from ..models.hugging_face import read_config
 from ..models.memory_plan import plan_memory
+from ..models.precision import Precision
 from . import arguments
 from .memory_picture import LETTERS, OTHER, extent, svg, text_bar
 from .pull import pull
@@ -29,7 +33,7 @@ it holds when it returns, and its peak. Exit code 1 if it does not fit.
 EPILOG = """\
 examples:
   meshtwin memory --model smollm2 --box quietbox2
-  meshtwin memory --model ./llama-3.1-8b --box p150 --max-length 8192 --svg memory.svg
+  meshtwin memory --model llama-3.1-8b --box p150 --max-length 8192 --svg memory.svg
   meshtwin memory --program my_program.py --box galaxy
 """
 LENGTH = 2048
@@ -59,7 +63,7 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--model",
         default="smollm2",
-        help="smollm2, a Hugging Face name (org/name), or a folder with a config.json",
+        help="as of `meshtwin plan`, or a Hugging Face name (org/name); no weight is needed",
     )
     command.add_argument(
         "--box", type=arguments.box, default="quietbox2", help="see `meshtwin boxes` (%(default)s)"
@@ -90,13 +94,22 @@ def run(args: argparse.Namespace) -> int:
     """Plan the model, or the program, and print what its memory holds."""
     if args.program:
         return tell(args, args.program, run_program(args.program, args.box))
-    folder = Path(args.model).expanduser()
-    if not (folder / "config.json").is_file():
-        folder = pull(args.model, args.precision.checkpoint_dtype)
-    config = read_config(folder)
+    config = shape_of(args.model, args.precision)
     length = args.max_length or min(LENGTH, config.max_position_embeddings)
     report = plan_memory(args.box, config, args.precision, length, args.prompt_length, args.batch)
     return tell(args, args.model, report, length)
+
+
+def shape_of(model: str, precision: Precision) -> DecoderConfig:
+    """The shape of a model that the catalogue knows, of a config, or of what can be pulled.
+
+    Raises:
+        UnknownShape: it is none of these; others as `pull`.
+    """
+    try:
+        return model_shape(str(Path(model).expanduser()))
+    except UnknownShapePath:
+        return read_config(pull(model, precision.checkpoint_dtype))
 
 
 def run_program(file: str, box: Box) -> MemoryReport:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from ..chip.errors import OutOfMemory
 from ..chip.units import PS_PER_US
+from ..models.catalogue import model_note
 from ..models.model_plan import ModelPlan, rate_per_s
 from ..models.plan import Deployment
 from ..models.plan_fit import Alternative
@@ -91,9 +92,12 @@ def _print_head(console: Console, name: str, deployment: Deployment) -> None:
     )
     console.print(
         f"{_many(deployment.batch)}, {deployment.prompt} + {deployment.output} tokens, "
-        f"{deployment.precision.name}, stack {deployment.stack}; all simulated\n",
+        f"{deployment.precision.name}, stack {deployment.stack}; all simulated",
         soft_wrap=True,
     )
+    if note := model_note(name):
+        console.print(note, soft_wrap=True)
+    console.print()
 
 
 def _grid() -> Table:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..chip.errors import OutOfMemory
+from ..models.catalogue import model_note
 from ..models.model_plan import ModelPlan, rate_per_s
 from ..models.plan import Deployment
 from ..models.plan_fit import Alternative
@@ -75,6 +76,7 @@ def of_deployment(name: str, deployment: Deployment) -> dict[str, Any]:
     """What is planned."""
     return {
         "model": name,
+        "model_notes": list(filter(None, [model_note(name)])),
         "box": deployment.box.name,
         "product": deployment.box.product,
         "mesh": list(deployment.mesh),

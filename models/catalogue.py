@@ -1,5 +1,6 @@
 """Shapes of known models, by name (data/catalogue.toml), for plans: no weights."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..chip.errors import nearest_name
-from .config import DecoderConfig, read_json
-from .errors import UnknownShape
-from .hugging_face import read_config, translate
+from .config import DecoderConfig
+from .errors import UnknownShape, UnknownShapePath
+from .hugging_face import read_config, read_config_file, translate
 
 OWN_FIELDS = ("source", "aliases", "note")
 
@@ -30,20 +31,44 @@ def model_shape(name: str) -> DecoderConfig:
 
     Raises:
         UnknownShape: no such name, and no such path; names the nearest.
+        UnknownShapePath: the same of what looks like a path.
         CheckpointNotFound, CorruptCheckpoint, UnsupportedModel: of a folder or a file.
     """
     path = Path(name)
-    if path.is_dir():
+    if name and path.is_dir():
         return read_config(path)
     if path.is_file():
-        return translate(read_json(path))
+        return read_config_file(path)
+    entry = _entry(name)
+    return translate({key: value for key, value in entry.items() if key not in OWN_FIELDS})
+
+
+def model_note(name: str) -> str:
+    """What the catalogue says beside the shape of a model; "" where it says nothing.
+
+    Raises:
+        UnknownShape: as `model_shape`.
+    """
+    if Path(name).exists():
+        return ""
+    return str(_entry(name).get("note", ""))
+
+
+def _entry(name: str) -> Mapping[str, Any]:
+    """The entry of a name, however people write it."""
     wanted = name.lower().rpartition("/")[2].replace("_", "-").removesuffix("-instruct")
     entries = known_models()
     names = {alias: entry for entry, e in entries.items() for alias in (entry, *_aliases(e))}
-    if wanted not in names:
-        raise UnknownShape(name, nearest_name(wanted, list(names)), tuple(entries))
-    entry = entries[names[wanted]]
-    return translate({key: value for key, value in entry.items() if key not in OWN_FIELDS})
+    if wanted in names:
+        return entries[names[wanted]]
+    nearest = names.get(nearest_name(wanted, list(names)), "")
+    error = UnknownShapePath if _is_like_a_path(name) else UnknownShape
+    raise error(name, nearest, tuple(entries))
+
+
+def _is_like_a_path(name: str) -> bool:
+    """It has a separator, begins with "." or "~", or ends as a file does."""
+    return bool(re.search(r"[/\\]|^[.~]|\.[a-zA-Z]{2,}$", name))
 
 
 def _aliases(entry: Mapping[str, Any]) -> list[str]:

@@ -104,21 +104,19 @@ class DecoderConfig:
     family: str = "llama"
 
     def __post_init__(self) -> None:
-        for name in _SIZES:
+        for name, written in _SIZES.items():
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} (={getattr(self, name)}) must be >= 1")
+                raise ValueError(f"{written} (={getattr(self, name)}) must be >= 1")
         if self.num_heads % self.num_kv_heads:
             raise ValueError(
-                f"num_heads (={self.num_heads}) must be a multiple of "
-                f"num_kv_heads (={self.num_kv_heads})"
+                f"num_attention_heads (={self.num_heads}) must be a multiple of "
+                f"num_key_value_heads (={self.num_kv_heads})"
             )
         if self.head_dim % 2:
             raise ValueError(f"head_dim (={self.head_dim}) must be even: rotary halves it")
-        if not self.rms_norm_eps > 0 or not self.rope_theta > 0:
-            raise ValueError(
-                f"rms_norm_eps (={self.rms_norm_eps}) and rope_theta (={self.rope_theta}) "
-                "must be > 0"
-            )
+        for name in ("rms_norm_eps", "rope_theta"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} (={getattr(self, name)}) must be > 0")
         if self.layer_kinds and len(self.layer_kinds) != self.num_layers:
             raise ValueError(
                 f"layer_kinds has {len(self.layer_kinds)} entries (expected {self.num_layers})"
@@ -134,16 +132,17 @@ class DecoderConfig:
         return self.sliding_window if is_sliding else None
 
 
-_SIZES = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_layers",
-    "num_heads",
-    "num_kv_heads",
-    "head_dim",
-    "max_position_embeddings",
-)
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "hidden_size": "hidden_size",
+    "intermediate_size": "intermediate_size",
+    "num_layers": "num_hidden_layers",
+    "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "max_position_embeddings": "max_position_embeddings",
+}
+"""Sizes, and what a config.json calls them: the word that errors use."""
 
 
 def read_json(path: Path) -> dict[str, Any]:

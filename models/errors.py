@@ -117,10 +117,18 @@ class UnknownShape(ModelError):
 
     def __str__(self) -> str:
         hint = f": did you mean {self.nearest_known!r}?" if self.nearest_known else "."
+        what = f"unknown model {self.name!r}{hint}" if self.name.strip() else "the model is empty."
         return (
-            f"unknown model {self.name!r}{hint} Known: {', '.join(self.known)}; or give a Hugging "
-            "Face folder or a config.json"
+            f"{what} Known: {', '.join(self.known)}; or give a Hugging Face folder or a config.json"
         )
+
+
+class UnknownShapePath(UnknownShape):
+    """What was given for a model looks like a path, and nothing is there."""
+
+    def __str__(self) -> str:
+        hint = f"; of the known models the nearest is {self.nearest_known!r}"
+        return f"there is no file or folder {self.name!r}{hint if self.nearest_known else ''}"
 
 
 class PlanError(ModelError, ValueError):

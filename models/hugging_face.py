@@ -6,13 +6,15 @@ part.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from .config import DTYPES, Activation, DecoderConfig, Experts, LayerKind, read_json
 from .errors import CorruptCheckpoint, UnsupportedModel
 from .rope_scaling import LinearScaling, Llama3Scaling, RopeScaling, YarnScaling
+from .transformers_defaults import READ_FIELDS, TRANSFORMERS_DEFAULTS
 
 ROPE_TYPES = ("default", "llama3", "linear", "yarn")
 ACTIVATIONS: Final[Mapping[str, Activation]] = {
@@ -35,13 +37,26 @@ def read_config(path: str | Path) -> DecoderConfig:
         UnsupportedModel: another architecture, activation or rotary scaling.
     """
     folder = Path(path)
-    config = read_json(folder / "config.json")
     generation_path = folder / "generation_config.json"
-    generation = read_json(generation_path) if generation_path.exists() else {}
+    return read_config_file(folder / "config.json", generation_path)
+
+
+def read_config_file(path: Path, generation_path: Path | None = None) -> DecoderConfig:
+    """Read a config.json by its own path, and a generation_config.json where there is one.
+
+    Raises: as `read_config`.
+    """
+    try:
+        config = read_json(path)
+    except CorruptCheckpoint as error:
+        what = error.what if path.name == "config.json" else f"no config.json: {error.what}"
+        raise CorruptCheckpoint(path, what) from error
+    has_generation = generation_path is not None and generation_path.exists()
+    generation = read_json(generation_path) if generation_path and has_generation else {}
     try:
         return translate(config, generation)
     except (TypeError, ValueError) as error:
-        raise CorruptCheckpoint(folder / "config.json", str(error)) from error
+        raise CorruptCheckpoint(path, str(error)) from error
 
 
 def translate(config: Fields, generation: Fields | None = None) -> DecoderConfig:
@@ -54,11 +69,12 @@ def translate(config: Fields, generation: Fields | None = None) -> DecoderConfig
         outer = {key: value for key, value in config.items() if key != "text_config"}
         config = {**outer, **text, "architectures": config.get("architectures")}
     architecture = _architecture(config)
+    config = {**TRANSFORMERS_DEFAULTS.get(architecture, {}), **config}
     if config.get("quantization_config"):
         raise UnsupportedModel("a quantised checkpoint", DTYPES)
     ids = {**config, **{k: v for k, v in (generation or {}).items() if v is not None}}
     fields: Changes = {
-        **_common(config),
+        **_common(config, architecture),
         "bos_token_ids": _ids(ids, "bos_token_id"),
         "eos_token_ids": _ids(ids, "eos_token_id"),
         "dtype": str(config.get("dtype") or config.get("torch_dtype") or "float32").removeprefix(
@@ -69,25 +85,35 @@ def translate(config: Fields, generation: Fields | None = None) -> DecoderConfig
     return DecoderConfig(**fields)
 
 
-def _common(config: Fields) -> Changes:
+def _common(config: Fields, architecture: str) -> Changes:
     """The fields that nearly all architectures name alike."""
-    num_heads = whole(config, "num_attention_heads")
-    hidden_size = whole(config, "hidden_size")
+    num_heads = needed(config, "num_attention_heads")
+    hidden_size = needed(config, "hidden_size")
     theta, scaling = rope(config)
+    is_falcon = architecture == "FalconForCausalLM"  # whose MLP has a name of its own
     return {
-        "vocab_size": whole(config, "vocab_size"),
+        "vocab_size": needed(config, "vocab_size"),
         "hidden_size": hidden_size,
-        "intermediate_size": whole(config, "intermediate_size", 4 * hidden_size),
-        "num_layers": whole(config, "num_hidden_layers"),
+        **({} if is_falcon else {"intermediate_size": needed(config, "intermediate_size")}),
+        "num_layers": needed(config, "num_hidden_layers"),
         "num_heads": num_heads,
         "num_kv_heads": whole(config, "num_key_value_heads", num_heads),
-        "head_dim": whole(config, "head_dim", hidden_size // max(num_heads, 1)),
+        "head_dim": _head_dim(config, hidden_size, num_heads),
         "max_position_embeddings": whole(config, "max_position_embeddings", 2048),
         "rms_norm_eps": real(config, "rms_norm_eps", 1e-6),
         "rope_theta": theta,
         "rope_scaling": scaling,
         "tie_word_embeddings": flag(config, "tie_word_embeddings"),
     }
+
+
+def _head_dim(config: Fields, hidden_size: int, num_heads: int) -> int:
+    if config.get("head_dim") is None and num_heads > 0 and hidden_size % num_heads:
+        raise ValueError(
+            f"hidden_size (={hidden_size}) is no multiple of num_attention_heads (={num_heads}), "
+            "and head_dim is missing"
+        )
+    return whole(config, "head_dim", hidden_size // max(num_heads, 1))
 
 
 def _llama(config: Fields) -> Changes:
@@ -124,7 +150,6 @@ def _qwen3(config: Fields) -> Changes:
     has_bias = flag(config, "attention_bias")
     return {
         "family": "qwen3",
-        "head_dim": whole(config, "head_dim", 128),
         "activation": activation(config, "hidden_act"),
         "qkv_bias": has_bias,
         "output_bias": has_bias,
@@ -180,7 +205,6 @@ def _gpt_oss(config: Fields) -> Changes:
         raise UnsupportedModel(f"swiglu_limit {limit}", ("7.0",))
     return {
         "family": "gpt_oss",
-        "head_dim": whole(config, "head_dim", 64),
         "rms_norm_eps": real(config, "rms_norm_eps", 1e-5),
         "qkv_bias": has_bias,
         "output_bias": has_bias,
@@ -204,9 +228,6 @@ def _gemma3(config: Fields) -> Changes:
     theta, local_theta, scaling = _layered_rope(config, 1e6, 1e4)
     return {
         "family": "gemma3",
-        "vocab_size": whole(config, "vocab_size", 262_208),
-        "head_dim": whole(config, "head_dim", 256),
-        "max_position_embeddings": whole(config, "max_position_embeddings", 131_072),
         "tie_word_embeddings": flag(config, "tie_word_embeddings", True),
         "rope_theta": theta,
         "rope_scaling": scaling,
@@ -218,7 +239,7 @@ def _gemma3(config: Fields) -> Changes:
         "norm_offset": 1.0,
         "norm_placement": "around",
         "activation": activation(config, "hidden_activation", "gelu_pytorch_tanh"),
-        "embedding_scale": math.sqrt(whole(config, "hidden_size")),
+        "embedding_scale": math.sqrt(needed(config, "hidden_size")),
     }
 
 
@@ -270,8 +291,8 @@ def _falcon(config: Fields) -> Changes:
         raise UnsupportedModel("a Falcon of the first architecture", ("Falcon-40B's",))
     if config.get("num_ln_in_parallel_attn") not in (None, 2):
         raise UnsupportedModel("a Falcon with one norm a layer", ("two",))
-    hidden_size = whole(config, "hidden_size")
-    heads = whole(config, "num_attention_heads")
+    hidden_size = needed(config, "hidden_size")
+    heads = needed(config, "num_attention_heads")
     has_bias = flag(config, "bias")
     return {
         "family": "falcon",
@@ -294,7 +315,7 @@ def _mllama(config: Fields) -> Changes:
     crossed = config.get("cross_attention_layers") or []
     return {
         **_llama(config),
-        "num_layers": whole(config, "num_hidden_layers") - len(crossed),
+        "num_layers": needed(config, "num_hidden_layers") - len(crossed),
         "family": "mllama",
     }
 
@@ -337,17 +358,28 @@ def _architecture(config: Fields) -> str:
     names = config.get("architectures")
     if isinstance(names, list) and names:
         name = str(names[0])
-    else:
-        kind = config.get("model_type")
-        name = _MODEL_TYPES.get(str(kind), f"model_type {kind!r}")
-    if name not in ARCHITECTURES:
-        raise UnsupportedModel(f"architecture {name}", tuple(ARCHITECTURES))
-    return name
+        if name not in ARCHITECTURES:
+            hint = _alike(name, ARCHITECTURES, 0.9)
+            raise UnsupportedModel(f"architecture {name}{hint}", tuple(ARCHITECTURES))
+        return name
+    kind = config.get("model_type")
+    if kind is None:
+        raise ValueError("architectures is missing, and so is model_type: one of them is needed")
+    if str(kind) not in _MODEL_TYPES:
+        hint = _alike(str(kind), _MODEL_TYPES, 0.7)
+        raise UnsupportedModel(f"model_type {kind!r}{hint}", tuple(_MODEL_TYPES))
+    return _MODEL_TYPES[str(kind)]
+
+
+def _alike(name: str, known: Iterable[str], cutoff: float) -> str:
+    """The known name that this one is a slip of, as a part of an error text; or ""."""
+    found = get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f" (did you mean {found[0]}?)" if found else ""
 
 
 def _kinds(config: Fields, kind: LayerKind, every: int = 0) -> tuple[LayerKind, ...]:
     """What each layer sees: as the config lists it, or `kind` but for each `every`-th layer."""
-    num_layers = whole(config, "num_hidden_layers")
+    num_layers = needed(config, "num_hidden_layers")
     listed = config.get("layer_types")
     if listed is None:
         return tuple(
@@ -396,6 +428,14 @@ def rope(config: Fields, default_theta: float = 10000.0) -> tuple[float, RopeSca
         attention_factor_given=None if given is None else real(parameters, "attention_factor"),
         truncate=flag(parameters, "truncate", True),
     )
+
+
+def needed(config: Fields, name: str) -> int:
+    """A field that no model can be without, and that is a whole number."""
+    if config.get(name) is None:
+        others = [key for key in config if key not in READ_FIELDS]
+        raise ValueError(f"{name} is missing{_alike(name, others, 0.8)}")
+    return whole(config, name)
 
 
 def whole(config: Fields, name: str, default: int | None = None) -> int:

@@ -66,11 +66,16 @@ class Deployment:
                 f"tp {self.tp} x dp {self.dp} needs {self.tp * self.dp} chips, and {self.box.name} "
                 f"has {self.box.num_chips}: the largest dp is {self.box.num_chips // self.tp}"
             )
+        if self.batch < self.dp:
+            raise PlanError(
+                f"batch {self.batch} leaves {self.dp - self.batch} of dp {self.dp} replicas idle: "
+                f"the nearest batch is {self.dp}, or the largest dp {self.batch}"
+            )
         length = self.prompt + self.output
         if length > self.config.max_position_embeddings:
             raise PlanError(
                 f"prompt {self.prompt} + output {self.output} are {length} tokens, and the model's "
-                f"context is {self.config.max_position_embeddings}"
+                f"context is {self.config.max_position_embeddings}: {self._largest_legal()}"
             )
 
     @classmethod
@@ -114,6 +119,12 @@ class Deployment:
     def tp(self) -> int:
         """Chips of one replica."""
         return self.mesh[0] * self.mesh[1]
+
+    def _largest_legal(self) -> str:
+        room = self.config.max_position_embeddings - self.output
+        if room < 1:
+            return f"the largest output is {self.config.max_position_embeddings - 1}"
+        return f"the largest prompt before {self.output} tokens of output is {room}"
 
     @property
     def batch_of_replica(self) -> int:

@@ -57,7 +57,7 @@ class Precision:
         try:
             return _of_weights(DType.parse(name))
         except DTypeError:
-            known = [*PRECISIONS, "float32", "bfloat16", "bfp8_b", "bfp4_b"]
+            known = [*PRECISIONS, *(dtype.label for dtype in DType if dtype.is_float)]
             hint = did_you_mean(nearest_name(name.lower(), known))
             raise DTypeError(
                 f"unknown precision {name!r}{hint} Known: {', '.join(known)}."

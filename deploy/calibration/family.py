@@ -22,6 +22,7 @@ class Family:
         excluded: why a row cannot be predicted, or "".
         free: the constants that its fit finds.
         note: what its figures do not say by themselves.
+        optional: columns that a table may have and the shipped ones have not.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Family:
     case: Callable[[Line], Case]
     free: tuple[Free, ...] = ()
     note: str = ""
+    optional: tuple[str, ...] = ()
 
     def cases(self, lines: Iterable[Line] | None = None) -> list[Case]:
         """The rows that can be predicted, of the shipped tables or of another.
@@ -42,10 +44,14 @@ class Family:
         found = self.lines() if lines is None else lines
         return [self.case(line) for line in found if not self.excluded(line)]
 
-    def left_out(self) -> dict[str, list[Line]]:
-        """The shipped rows that are not predicted, by the reason."""
+    def columns(self) -> set[str]:
+        """The columns that a table of these rows may have."""
+        return {*self.optional, *(name for line in self.lines() for name in line.fields)}
+
+    def left_out(self, lines: Iterable[Line] | None = None) -> dict[str, list[Line]]:
+        """The rows that are not predicted, by the reason: of the shipped tables or of another."""
         found: dict[str, list[Line]] = {}
-        for line in self.lines():
+        for line in self.lines() if lines is None else lines:
             if why := self.excluded(line):
                 found.setdefault(why, []).append(line)
         return found
@@ -102,11 +108,11 @@ FAMILIES: Mapping[str, Family] = {
         ),
         Family(
             "decode", 0.08, "the decode rows of llm_perf.csv",
-            llm.lines, decode.excluded, decode.case, decode.FREE,
+            llm.lines, decode.excluded, decode.case, decode.FREE, optional=llm.OPTIONAL,
         ),
         Family(
             "ttft", 0.15, "the TTFT rows of llm_perf.csv",
-            llm.lines, prefill.excluded, prefill.case, prefill.FREE, prefill.NOTE,
+            llm.lines, prefill.excluded, prefill.case, prefill.FREE, prefill.NOTE, llm.OPTIONAL,
         ),
     )
 }  # fmt: skip

@@ -28,6 +28,8 @@ BOXES = {"p300x2 (QuietBox 2)": "quietbox2"}
 """Boxes that the table calls otherwise."""
 MODELS = {"Olmo-3.1-32B": "olmo-3-32b"}
 """Models that the catalogue calls otherwise."""
+OPTIONAL = ("stack", "served")
+"""Columns of a user's table that the shipped one has not."""
 TUNED = ("quietbox2",)
 """Boxes whose rows are all of the port written for them."""
 
@@ -80,7 +82,7 @@ def lines() -> list[Line]:
 
 def setup(line: Line) -> Setup:
     """What a row ran: columns model, hardware, tensor_parallel, batch_users, prompt_len,
-    output_len, precision, notes; `stack` and `served` ("yes") where a table has them.
+    output_len, precision, notes; `stack` and `served` ("yes", "no") where a table has them.
 
     Raises:
         BadRow: a field is missing or wrong.
@@ -105,6 +107,8 @@ def setup(line: Line) -> Setup:
         line.integer_of("output_len", 1),
         _precision(line),
     )
+    if line.text("served"):
+        line.one_of("served", ("yes", "no"))
     is_served = line.text("served") == "yes" or "vLLM serve" in line.text("notes")
     return Setup(deployment, stack, is_served)
 

@@ -12,6 +12,8 @@ from .table import Line, shipped
 
 DTYPES = {"BF16": DType.BFLOAT16, "BFP8": DType.BFP8_B, "BFP4": DType.BFP4_B}
 STACK = "ttnn"
+MODES = ("tuned", "oob")
+"""How the program was chosen: for the product, or out of the box."""
 THROTTLED_ROWS = 16384
 """Products of more rows throttle: tt-metal tech_reports/GEMM_FLOPS/GEMM_FLOPS.md says so of p150's
 20480 rows, and the model does not know power."""
@@ -36,8 +38,10 @@ def lines() -> list[Line]:
 
 
 def case(line: Line) -> Case:
-    """The product of a row: columns product, mode, dtype, fidelity, operands_in, M, K, N,
-    traced_us. Operands in "L1": in0 and the output lie there, in1 in DRAM.
+    """The product of a row: columns product, dtype, fidelity, operands_in, M, K, N, traced_us.
+
+    Operands in "L1": in0 and the output lie there, in1 in DRAM. mode and grid (the cores: all of
+    the product's) may be left out.
 
     Raises:
         BadRow: a field is missing or wrong.
@@ -47,7 +51,9 @@ def case(line: Line) -> Case:
     fidelity = line.one_of("fidelity", [f.label for f in Fidelity if f is not Fidelity.EXACT])
     where = line.one_of("operands_in", ("L1", "DRAM"))
     m, k, n = (line.integer_of(name) for name in "MKN")
-    mode = line.text("mode") or "tuned"
+    mode = line.one_of("mode", MODES) if line.text("mode") else "tuned"
+    if line.text("grid"):
+        line.one_of("grid", ["x".join(map(str, spec.grid))])
     return Case(
         group=f"{spec.name} {label} {where} {mode}",
         label=f"{spec.name} {label} {fidelity} {where} {mode} {m}x{k}x{n}",

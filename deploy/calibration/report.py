@@ -13,24 +13,29 @@ from .table import Line
 
 
 def family_report(
-    family: Family, found: Sequence[Residual], left_out: Sequence[Residual] | None = None
+    family: Family,
+    found: Sequence[Residual],
+    left_out: Sequence[Residual] | None = None,
+    lines: Sequence[Line] | None = None,
 ) -> dict[str, Any]:
     """The residuals of a family: all of it, each group, and with each group left out.
 
     Args:
         left_out: None: what is shipped of it, without groups.
+        lines: a table of the user's, of which nothing is left out; None: the shipped rows.
     """
     summary = _summary(Summary.of(family.name, found))
+    shipped = band.shipped_summaries().get(family.name, {})
     report: dict[str, Any] = {
         **summary,
         "target": family.target,
         "note": family.note,
         "meets": summary["median"] <= family.target and abs(summary["bias"]) <= family.target / 2,
         "excluded": [
-            {"reason": reason, "rows": len(lines)} for reason, lines in family.left_out().items()
+            {"reason": reason, "rows": len(rows)} for reason, rows in family.left_out(lines).items()
         ],
         "groups": [_summary(group) for group in by_group(found)],
-        "left_out": dict(band.shipped_summaries().get(family.name, {})),
+        "left_out": {} if lines is not None else dict(shipped),
         "left_out_groups": [],
     }
     if left_out is not None:

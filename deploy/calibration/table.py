@@ -5,12 +5,14 @@ there). A user's own table has the same columns; others are ignored.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 from ..errors import BadRow
+from ..given_file import read_given
 
 SOURCES = ("source", "source_path", "source_path_or_doc")
 """One of these columns says where a row is from."""
@@ -79,9 +81,21 @@ def read(path: Path) -> list[Line]:
 
     Raises:
         BadRow: a row is of no known source, or the file has no rows.
-        OSError: it cannot be read.
+        UnreadableFile: it is no file, or no text.
     """
-    return list(parse(str(path), path.read_text(encoding="utf-8")))
+    return list(parse(str(path), read_given(path)))
+
+
+def misspelt(lines: Sequence[Line], known: Collection[str]) -> list[str]:
+    """What to say of the columns of a table that are almost, but not quite, a known one."""
+    names = lines[0].fields
+    free = [name for name in known if name not in names]
+    found = []
+    for name in names:
+        near = get_close_matches(name.strip().lower(), free, n=1, cutoff=0.8)
+        if near and name not in known:
+            found.append(f"{lines[0].file}: column {name!r} is not read: did you mean {near[0]!r}?")
+    return found
 
 
 def parse(file: str, text: str) -> Iterator[Line]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import SweepFileError
+from ..given_file import read_given
 from .limits import Limit
 from .point_function import PointFunction
 
@@ -50,7 +51,7 @@ def read_sweep(path: Path) -> Sweep:
 
     Raises:
         SweepFileError: it is wrong; names the line and the nearest legal value.
-        OSError: it cannot be read.
+        UnreadableFile: it is no file, or no text.
     """
     from .python_file import read_python
     from .toml_file import read_toml
@@ -58,7 +59,7 @@ def read_sweep(path: Path) -> Sweep:
     readers = {".py": read_python, ".toml": read_toml}
     if path.suffix not in readers:
         raise SweepFileError(path, 1, "a sweep is a .toml or a .py file")
-    sweep = readers[path.suffix](path, path.read_text(encoding="utf-8"))
+    sweep = readers[path.suffix](path, read_given(path))
     if not sweep.points:
         raise SweepFileError(path, 1, "the sweep has no points")
     return sweep

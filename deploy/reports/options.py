@@ -77,7 +77,9 @@ def write_reports(args: argparse.Namespace, chips: Sequence[ChipRecords]) -> lis
     for path, write, what in writers:
         if path is not None:
             write(path, chips)
-            lines.append(f"{what} of {sum(len(chip.records) for chip in chips)} ops: {path}")
+            lines.append(
+                f"wrote the {what} of {sum(len(chip.records) for chip in chips)} ops: {path}"
+            )
     dropped = sum(chip.num_dropped for chip in chips)
     if lines and dropped:
         lines.append(

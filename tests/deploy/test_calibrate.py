@@ -69,6 +69,63 @@ def test_a_bad_row_is_named_with_its_line(
     assert "line 3: traced_us (='fast') must be a number above 0" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.csv", "there is no such file"),
+        ("folder", "it is a folder"),
+        ("latin.csv", "it is not UTF-8 (byte 2)"),
+    ],
+)
+def test_rows_that_cannot_be_read_are_named(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin.csv").write_bytes("caf\u00e9".encode("latin-1")[1:])
+    path = tmp_path / name
+    assert main(["calibrate", "matmul", "--rows", str(path)]) == 1
+    assert f"UnreadableFile: {str(path)!r} cannot be read: {said}\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        ("mode", "turned", "line 2: mode (='turned') must be one of tuned, oob"),
+        ("grid", "8x8", "line 2: grid (='8x8') must be one of 11x10"),
+    ],
+)
+def test_a_mode_or_a_grid_that_there_is_not_is_refused(
+    column: str, value: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(HEAD.replace("mood", column) + ROW.format(us=203.18).replace("good", value))
+    assert main(["calibrate", "matmul", "--rows", str(path)]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_a_misspelt_column_is_named_and_a_strange_one_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(HEAD.replace("mood", "modex") + ROW.format(us=203.18))
+    assert main(["calibrate", "matmul", "--rows", str(path)]) == 0
+    assert "column 'modex' is not read: did you mean 'mode'?" in capsys.readouterr().err
+    path.write_text(HEAD + ROW.format(us=203.18))
+    assert main(["calibrate", "matmul", "--rows", str(path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_own_rows_stand_alone_and_a_miss_is_explained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(HEAD + ROW.format(us=406.36))
+    assert main(["calibrate", "matmul", "--rows", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "left out" not in out
+    assert "missed: the median is over the target, or the bias beyond half of it." in out
+
+
 def test_a_fit_prints_new_constants_beside_the_shipped_ones(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

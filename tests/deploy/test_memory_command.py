@@ -131,3 +131,14 @@ def test_a_bar_of_a_bank_that_is_nearly_empty_ends_after_what_is_there() -> None
     assert extent(chip.memory_report().dram) == 1 << 15
     assert text_bar(chip.memory_report().dram, 32) == "A" * 26 + "." * 6
     assert small.shape == (320, 320)
+
+
+def test_a_name_of_the_catalogue_is_enough(capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["memory", "--model", "llama-3.2-1b", "--box", "p150", "--max-length", "64"]
+    assert main(argv) == 0
+    assert "llama-3.2-1b on p150: chip 0 of 1 (p150), room for 64" in capsys.readouterr().out
+
+
+def test_a_model_that_is_unknown_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["memory", "--model", "llama-3.2-2b"]) == 1
+    assert "unknown model 'llama-3.2-2b': did you mean 'llama-3.2-" in capsys.readouterr().err

@@ -110,6 +110,15 @@ def test_what_fits_no_part_of_a_box_is_sent_to_another(capsys: Capture) -> None:
     assert re.search(r"other box +--box \w+ --tp 2 --dp 1", out)
 
 
+def test_a_note_of_the_catalogue_is_told(capsys: Capture) -> None:
+    note = "text without pictures: the 8 cross-attention layers are skipped"
+    options = ("--precision", "bfp4_b", "--no-ops")
+    assert plan(capsys, "llama-3.2-11b", *options)["model_notes"] == [note]
+    assert plan(capsys, "llama-3.2-1b", *options)["model_notes"] == []
+    assert main(["plan", "llama-3.2-11b", *options]) == 0
+    assert f"; all simulated\n{note}\n\n" in capsys.readouterr().out
+
+
 def test_a_config_is_a_model(tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / "config.json").write_text(json.dumps(hf_config(tiny_config(vocab_size=100))))
     options = ["--prompt", "5", "--output", "9", "--no-ops"]
@@ -122,9 +131,11 @@ def test_a_config_is_a_model(tmp_path: Path, capsys: Capture) -> None:
     ("argv", "text"),
     [
         (["llama-3-8b"], "UnknownShape: unknown model 'llama-3-8b': did you mean 'llama-3.1-8b'?"),
+        (["cfg/nofile.json"], "there is no file or folder 'cfg/nofile.json'"),
+        (["llama-3.1-8b", "--dp", "4", "--batch", "3"], "1 of dp 4 replicas idle"),
         (["llama-3.1-8b", "--tp", "3"], "PlanError: no mesh of 3 chips fits into quietbox2"),
         (["llama-3.1-8b", "--dp", "8"], "the largest dp is 4"),
-        (["llama-3.1-8b", "--prompt", "200000"], "the model's context is 131072"),
+        (["llama-3.1-8b", "--prompt", "200000"], "128 tokens of output is 130944"),
     ],
 )
 def test_what_cannot_be_planned_is_one_line(argv: list[str], text: str, capsys: Capture) -> None:

@@ -107,3 +107,11 @@ def test_the_toml_example_is_a_sweep_of_the_planner() -> None:
     sweep = read_sweep(ROOT / "examples" / "scaling.toml")
     assert len(sweep.points) == 72
     assert {point.get("batch") for point in sweep.points} == {32, None}
+
+
+def test_a_sweep_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "nofile.toml"
+    assert main(["sweep", str(path)]) == 1
+    assert f"{str(path)!r} cannot be read: there is no such file" in capsys.readouterr().err

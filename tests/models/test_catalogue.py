@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from meshtwin.models.catalogue import known_models, model_shape
-from meshtwin.models.errors import UnknownShape
+from meshtwin.models.catalogue import known_models, model_note, model_shape
+from meshtwin.models.errors import CorruptCheckpoint, UnknownShape, UnknownShapePath
 from meshtwin.models.shapes import weight_shapes
 
 from .tiny import hf_config, tiny_config
@@ -68,3 +68,46 @@ def test_a_folder_or_a_config_file_is_a_shape_too(tmp_path: Path) -> None:
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(UnknownShape, match=r"'qwen3-9b': did you mean 'qwen3-8b'\?"):
         model_shape("qwen3-9b")
+
+
+@pytest.mark.parametrize(
+    "path", ["cfg/nofile.json", "nofile.json", "./nofolder", "README.nothing", "~/m", "a\\b"]
+)
+def test_what_looks_like_a_path_is_answered_as_one(path: str) -> None:
+    with pytest.raises(UnknownShapePath, match="there is no file or folder") as caught:
+        model_shape(path)
+    assert repr(path) in str(caught.value)
+    assert "Known:" not in str(caught.value)
+
+
+def test_a_name_with_an_organisation_that_is_unknown_has_the_nearest_beside_it() -> None:
+    with pytest.raises(UnknownShapePath, match="the nearest is 'qwen3-8b'"):
+        model_shape("Qwen/Qwen3-9B")
+
+
+def test_a_file_that_is_no_config_is_named(tmp_path: Path) -> None:
+    readme, config = tmp_path / "README.md", tmp_path / "mine.json"
+    readme.write_text("# A model")
+    with pytest.raises(CorruptCheckpoint, match=r"README\.md: no config\.json: not JSON"):
+        model_shape(str(readme))
+    config.write_text(json.dumps({**hf_config(tiny_config()), "hidden_size": "big"}))
+    with pytest.raises(CorruptCheckpoint, match=r"mine\.json: hidden_size"):
+        model_shape(str(config))
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_at_all_is_said_to_be_none(name: str) -> None:
+    with pytest.raises(UnknownShape, match=r"the model is empty\. Known: llama"):
+        model_shape(name)
+
+
+@pytest.mark.parametrize("name", ["phi-3-mini-5k", "llama-3.3-70", "deepseek-r1-distill-llama"])
+def test_a_suggestion_is_one_of_the_names_listed(name: str) -> None:
+    with pytest.raises(UnknownShape) as caught:
+        model_shape(name)
+    assert caught.value.nearest_known in caught.value.known
+
+
+def test_a_note_of_the_catalogue_goes_with_its_model(tmp_path: Path) -> None:
+    assert model_note("meta-llama/Llama-3.2-11B") == known_models()["llama-3.2-11b"]["note"]
+    assert model_note("llama-3.1-8b") == model_note(str(tmp_path)) == ""

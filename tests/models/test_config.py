@@ -57,6 +57,59 @@ def test_fields_that_are_left_out_have_the_defaults_of_transformers() -> None:
     assert (config.rms_norm_eps, config.dtype) == (1e-6, "float32")
 
 
+def test_an_architecture_has_its_own_defaults() -> None:
+    left_out = {"num_key_value_heads": None, "max_position_embeddings": None, "rope_theta": None}
+    fields = changed(
+        architectures=["MixtralForCausalLM"],
+        num_attention_heads=8,
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        **left_out,
+    )
+    config = translate(fields)
+    assert (config.num_kv_heads, config.max_position_embeddings) == (8, 131_072)
+    assert config.rope_theta == 1e6
+    one_each = translate({**fields, "num_attention_heads": 4, "num_key_value_heads": None})
+    assert one_each.num_kv_heads == 4
+
+
+NEEDED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_size_that_is_needed_and_missing_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CorruptCheckpoint, match=rf"config\.json: {name} is missing$"):
+        read_config(write(tmp_path, changed(**{name: None})))
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_size_that_is_misspelt_is_found(name: str) -> None:
+    slip = name[:-1]
+    with pytest.raises(ValueError, match=rf"{name} is missing \(did you mean {slip}\?\)"):
+        translate(changed(**{name: None, slip: 4}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"architectures": ["LlamaForCasualLM"]}, "did you mean LlamaForCausalLM?"),
+        ({"architectures": None, "model_type": "lama"}, "did you mean llama?"),
+        ({"architectures": ["MambaForCausalLM"]}, ""),
+    ],
+)
+def test_a_slip_in_the_architecture_is_seen(changes: dict[str, Any], hint: str) -> None:
+    with pytest.raises(UnsupportedModel) as caught:
+        translate(changed(**changes))
+    assert hint in str(caught.value)
+    assert ("did you mean" in str(caught.value)) == bool(hint)
+
+
 def test_rope_parameters_of_transformers_5_are_read() -> None:
     fields = changed(
         rope_theta=None, rope_parameters={**LLAMA3, "rope_theta": 5e5}, dtype="bfloat16"
@@ -103,12 +156,14 @@ def test_what_is_not_built_here_is_named_with_what_is(
     [
         ({"hidden_size": None}, "hidden_size"),
         ({"hidden_size": "big"}, "hidden_size"),
-        ({"num_hidden_layers": 0}, "num_layers"),
-        ({"num_attention_heads": 0}, "num_heads"),
-        ({"num_key_value_heads": 3}, "num_kv_heads"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers"),
+        ({"num_attention_heads": 0}, "num_attention_heads"),
+        ({"num_key_value_heads": 3}, r"num_attention_heads \(=4\) .* num_key_value_heads \(=3\)"),
+        ({"hidden_size": 33, "head_dim": None}, r"hidden_size \(=33\) .* head_dim is missing"),
+        ({"architectures": None, "model_type": None}, "architectures is missing, and so is model_"),
         ({"head_dim": 7}, "head_dim"),
         ({"vocab_size": True}, "vocab_size"),
-        ({"rms_norm_eps": -1.0}, "rms_norm_eps"),
+        ({"rms_norm_eps": -1.0}, r"rms_norm_eps \(=-1.0\) must be > 0$"),
         ({"rope_theta": float("inf")}, "rope_theta"),
         ({"rope_theta": 10**400}, "rope_theta"),
         ({"rope_scaling": "llama3"}, "rope_scaling"),

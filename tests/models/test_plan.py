@@ -170,8 +170,16 @@ def test_a_mesh_is_chosen_by_its_all_reduce_and_others_are_named() -> None:
         fitting_mesh(GALAXY, 23)
     with pytest.raises(PlanError, match="needs 40 chips, and galaxy has 32: the largest dp is 4"):
         deployment(dp=5)
-    with pytest.raises(PlanError, match="context is 131072"):
+    with pytest.raises(PlanError, match=r"context is 131072: the largest prompt .* is 130972$"):
         deployment(prompt=131_000, output=100)
+    with pytest.raises(PlanError, match=r"context is 131072: the largest output is 131071$"):
+        deployment(prompt=1, output=131_072)
+    assert deployment(prompt=130_972, output=100).prompt == 130_972
+
+
+def test_a_replica_without_a_user_is_named_with_the_nearest_batch() -> None:
+    with pytest.raises(PlanError, match=r"batch 3 leaves 1 of dp 4 replicas idle: .* batch is 4,"):
+        deployment(dp=4, batch=3)
 
 
 def test_a_scenario_without_changes_plans_the_same() -> None:
@@ -184,9 +192,9 @@ def test_a_scenario_without_changes_plans_the_same() -> None:
 
 def test_a_slow_place_counts_where_a_replica_runs_on_it() -> None:
     slow = Scenario.of(GALAXY).but("slow_chip", "31:0.5")
-    usual = PlannedReplica(deployment(dp=4)).decode(128).sim_ps
-    assert PlannedReplica(deployment(dp=3, scenario=slow)).decode(128).sim_ps == usual
-    assert PlannedReplica(deployment(dp=4, scenario=slow)).decode(128).sim_ps > usual
+    usual = PlannedReplica(deployment(dp=4, batch=4)).decode(128).sim_ps
+    assert PlannedReplica(deployment(dp=3, batch=3, scenario=slow)).decode(128).sim_ps == usual
+    assert PlannedReplica(deployment(dp=4, batch=4, scenario=slow)).decode(128).sim_ps > usual
 
 
 def test_memory_that_was_taken_away_is_missing() -> None:

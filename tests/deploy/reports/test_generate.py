@@ -28,9 +28,9 @@ def test_generate_writes_reports_of_all_its_ops(
     result = json.loads(out)
     num_ops = [chip["num_ops"] for chip in result["chips"]]
     assert err.splitlines()[-3:] == [
-        f"meshtwin: trace of {sum(num_ops)} ops: {trace}",
-        f"meshtwin: table of {sum(num_ops)} ops: {table}",
-        f"meshtwin: Chakra traces of {sum(num_ops)} ops: {folder}",
+        f"meshtwin: wrote the trace of {sum(num_ops)} ops: {trace}",
+        f"meshtwin: wrote the table of {sum(num_ops)} ops: {table}",
+        f"meshtwin: wrote the Chakra traces of {sum(num_ops)} ops: {folder}",
     ]
     slices = [e for e in json.loads(trace.read_text())["traceEvents"] if e["ph"] == "X"]
     assert [sum(e["pid"] == rank + 1 for e in slices) for rank in range(2)] == num_ops

@@ -28,9 +28,9 @@ def test_every_report_that_was_asked_for_is_written_and_named(tmp_path: Path) ->
     args = parsed("--trace", str(trace), "--perf-csv", str(table), "--chakra", str(folder))
     assert wants_reports(args)
     assert write_reports(args, sample().chips) == [
-        f"trace of 7 ops: {trace}",
-        f"table of 7 ops: {table}",
-        f"Chakra traces of 7 ops: {folder}",
+        f"wrote the trace of 7 ops: {trace}",
+        f"wrote the table of 7 ops: {table}",
+        f"wrote the Chakra traces of 7 ops: {folder}",
     ]
     assert trace.stat().st_size and table.stat().st_size
     assert sorted(path.name for path in folder.iterdir()) == [
