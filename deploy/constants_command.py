@@ -2,13 +2,15 @@
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..chip.errors import did_you_mean, nearest_name
 from ..mesh.scenario import Scenario
 from ..mesh.settings import MOST, Setting
 from . import arguments
@@ -22,11 +24,13 @@ Slow places can be set as well, as shares: --set slow_link=3-7:0.25 --set slow_c
 EPILOG = """\
 examples:
   meshtwin constants --box galaxy
-  meshtwin constants link collective.startup_us
+  meshtwin constants link startup_us
   meshtwin constants --set chip.clock_mhz=1000 --json
 """
-WIDTH = 150
-"""Columns that the table takes at least."""
+TITLES = ("name", "value", "unit", "kind")
+NOTE = """\
+--sources, or a name, says where values come from. Slow places, as shares:
+--set slow_link=0-1:0.25 (the links of chips 0 and 1), --set slow_chip=0:0.8"""
 
 
 def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
@@ -41,8 +45,9 @@ def add_to(commands: Any, common: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "names", nargs="*", metavar="NAME",
-        help="only these, or those that begin so: link, cost, dram.gib; sources in full",
+        help="only those with this in their name, with sources: link, startup, dram.gib",
     )  # fmt: skip
+    command.add_argument("--sources", action="store_true", help="of all of them")
     command.add_argument("--box", type=arguments.box, default="quietbox2", help="(%(default)s)")
     arguments.add_stack(command)
     add_set_options(command)
@@ -53,16 +58,20 @@ def run(args: argparse.Namespace) -> int:
     """Print the table, or with --json a list of objects."""
     scenario = scenario_of(args, args.box, args.stack)
     chosen = [setting for setting in scenario.settings.values() if _is_wanted(setting, args.names)]
-    if not chosen:
-        args.misuse(f"no constant begins with {' or '.join(args.names)}")
+    if unknown := _unknown(args.names, scenario.settings):
+        args.misuse(unknown)
     rows = [describe(setting, scenario) for setting in chosen]
     if args.json:
         print(json.dumps(rows, indent=2))
         return 0
-    width = max(WIDTH, Console().width)
-    console = Console(highlight=False, width=width)
-    console.print(scenario.name)
-    console.print(_table(rows, None if args.names else width))
+    console = Console(highlight=False)
+    console.print(scenario.name, markup=False)
+    if args.names or args.sources:
+        for row in rows:
+            console.print(_with_source(row, console.width), markup=False, soft_wrap=True)
+    else:
+        console.print(_table(rows, console.width))
+        console.print(NOTE, markup=False, soft_wrap=True)
     return 0
 
 
@@ -82,22 +91,41 @@ def describe(setting: Setting, scenario: Scenario) -> dict[str, Any]:
 
 
 def _is_wanted(setting: Setting, names: Iterable[str]) -> bool:
-    return not names or any(setting.name.startswith(name) for name in names)
+    return not names or any(name.lower() in setting.name for name in names)
 
 
-def _table(rows: Sequence[dict[str, Any]], width: int | None) -> Table:
-    """The rows, with sources cut to what fits into `width` columns, or else in full."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("name", "value", "unit", "kind"):
-        table.add_column(title, justify="right" if title == "value" else "left", no_wrap=True)
-    table.add_column("source", overflow="fold")
-    cells = [
-        (row["name"], f"{row['value']:.10g}", row["unit"], row["kind"], row["source"])
-        for row in rows
+def _unknown(names: Iterable[str], known: Iterable[str]) -> str:
+    """Those of the names that are in none of the known ones, with the nearest of each."""
+    settings = list(known)
+    texts = [
+        f"no constant has {name!r} in its name{did_you_mean(nearest_name(name.lower(), settings))}"
+        for name in names
+        if not any(name.lower() in setting for setting in settings)
     ]
-    others = [max(map(len, column)) + len("  ") for column in zip(*cells, strict=True)][:-1]
-    for *cell, source in cells:
-        room = len(source) if width is None else width - sum(others)
-        cut = source if len(source) <= room else f"{source[: room - 1].rstrip()}…"
-        table.add_row(*map(escape, (*cell, cut)))
+    return " ".join(texts)
+
+
+def _table(rows: Sequence[dict[str, Any]], width: int) -> Table:
+    """The rows without sources, a line each; units are cut to what fits into `width` columns."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in TITLES:
+        justify: Literal["left", "right"] = "right" if title == "value" else "left"
+        table.add_column(title, justify=justify, no_wrap=True)
+    others = [max(len(_cell(row, title)) for row in rows) for title in TITLES if title != "unit"]
+    room = max(len("unit"), width - sum(others) - len("  ") * len(others))
+    for row in rows:
+        unit = row["unit"] if len(row["unit"]) <= room else f"{row['unit'][: room - 1].rstrip()}…"
+        table.add_row(*[escape(_cell({**row, "unit": unit}, title)) for title in TITLES])
     return table
+
+
+def _cell(row: dict[str, Any], title: str) -> str:
+    return f"{row['value']:.10g}" if title == "value" else str(row[title])
+
+
+def _with_source(row: dict[str, Any], width: int) -> str:
+    """A constant, and its source on lines of its own."""
+    head = f"{row['name']} = {_cell(row, 'value')} {row['unit']} ({row['kind']})"
+    indent = " " * 4
+    source = textwrap.wrap(row["source"], width, initial_indent=indent, subsequent_indent=indent)
+    return "\n".join([head, *source])

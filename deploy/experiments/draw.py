@@ -7,7 +7,7 @@ from typing import Any
 from .figures import COLOURS, Bars, Chart, Figure, HeatMap, Series
 from .plain import canonical
 from .run import Row
-from .telling import apart, label, telling
+from .telling import apart, distinct, label, telling
 
 LABELS: Mapping[str, str] = {
     "chips": "chips",
@@ -26,6 +26,8 @@ TIMES = ("_ms", "_us", "_ps", "_s")
 """Endings of names of which less is better."""
 STANDARD = (("chips", "sim_tokens_per_s"), ("prompt", "sim_ttft_ms"))
 COLOURED_BY = ("model", "box", "precision", "chips", "tp")
+WORKLOAD = ("prompt", "output")
+"""What users ask for: deployments compare where it is the same."""
 MOST_SERIES = len(COLOURS)
 MOST_BARS = 14
 LOG_FROM = {"x": 8.0, "y": 20.0}
@@ -48,7 +50,8 @@ def figures(
     found: list[Figure | None] = [
         _lines(good, varying, x, y) for x, y in dict.fromkeys((*STANDARD, *charts))
     ]
-    found += [_pareto(good, varying), _breakdown(good, varying), _links(good, varying)]
+    once = distinct(good, names)
+    found += [_pareto(once, varying), _breakdown(once, varying), _links(good, varying)]
     return [figure for figure in found if figure is not None]
 
 
@@ -99,7 +102,8 @@ def _pareto(rows: Sequence[Row], varying: Sequence[str]) -> Chart | None:
         if 2 <= len({canonical(row.get(name)) for row in shown}) <= MOST_SERIES
     ]  # fmt: skip
     groups: dict[str, list[Row]] = {}
-    names = {*telling(shown, varying, "", [x, y]), *colours[:1]}
+    workload = [name for name in WORKLOAD if name in varying]
+    names = {*telling(shown, varying, "", [x, y]), *colours[:1], *workload}
     for row in {label(row, sorted(names)): row for row in shown}.values():
         groups.setdefault(label(row, colours[:1]), []).append(row)
     series = []
@@ -108,12 +112,26 @@ def _pareto(rows: Sequence[Row], varying: Sequence[str]) -> Chart | None:
         spots = [(float(row[x]), float(row[y])) for row in group]
         hints = tuple(label(row, varying) for row in group)
         xs, ys = zip(*spots, strict=True)
-        series.append(Series(key, xs, ys, hints, front=front(spots)))
+        series.append(Series(key, xs, ys, hints, fronts=_fronts(group, spots, workload)))
     return Chart(
         "pareto", "Simulated throughput against speed of each user", label_of(x), label_of(y),
         tuple(series), "front", _is_wide(series, "x", "y"), _is_wide(series, "y"),
-        note="lines join the points that no other of their colour beats in both",
+        note="lines join the points that no other of their colour"
+        + (f" and {' and '.join(workload)}" if workload else "")
+        + " beats in both",
     )  # fmt: skip
+
+
+def _fronts(
+    rows: Sequence[Row], spots: Sequence[tuple[float, float]], workload: Sequence[str]
+) -> tuple[tuple[int, ...], ...]:
+    """The front of each workload: those of different ones do not compare."""
+    groups: dict[str, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(label(row, workload), []).append(i)
+    return tuple(
+        tuple(group[i] for i in front([spots[j] for j in group])) for group in groups.values()
+    )
 
 
 def front(spots: Sequence[tuple[float, float]]) -> tuple[int, ...]:

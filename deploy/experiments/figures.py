@@ -11,7 +11,7 @@ class Series:
     Attributes:
         band: low and high of y at each x, where the results have them.
         hints: a text for each point.
-        front: positions of the points that a line joins; () joins all, in their order.
+        fronts: positions of the points that each line joins; () joins all, in their order.
     """
 
     label: str
@@ -19,7 +19,12 @@ class Series:
     y: tuple[float, ...]
     hints: tuple[str, ...]
     band: tuple[tuple[float, float], ...] = ()
-    front: tuple[int, ...] = ()
+    fronts: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def lines(self) -> tuple[tuple[int, ...], ...]:
+        """Positions of the points that each line joins."""
+        return self.fronts or (tuple(range(len(self.x))),)
 
 
 @dataclass(frozen=True, slots=True)

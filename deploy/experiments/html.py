@@ -19,7 +19,8 @@ svg{width:100%;border:1px solid #e3e5e9;border-radius:8px;margin:12px 0;backgrou
 svg text{font:12px system-ui,sans-serif;fill:#2b3038;stroke:none}
 svg .title{font-size:17px;font-weight:600}svg .note,svg .tick{fill:#555c67}
 svg .middle{text-anchor:middle}svg .end{text-anchor:end}svg .inside{fill:#fff;font-size:11px}
-svg .grid{stroke:#e3e5e9}svg .line{fill:none;stroke-width:2}svg .band{opacity:.15;stroke:none}
+svg .grid{stroke:#e3e5e9}svg .line{fill:none;stroke-width:2}svg .band{fill-opacity:.06;
+stroke-opacity:.6;stroke-dasharray:4 3}
 svg .beaten{opacity:.35}svg .frame{fill:#f4f5f7;stroke:#d9dbe0}svg .key{cursor:pointer}
 svg .hidden{display:none}svg .key.off{opacity:.35}
 .rows{overflow-x:auto}table{border-collapse:collapse;font-size:12px;white-space:nowrap}

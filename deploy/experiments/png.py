@@ -57,14 +57,17 @@ def _chart(axes: Any, chart: Chart) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     for series, colour in zip(chart.series, COLOURS, strict=False):
-        joined = series.front or range(len(series.x))
-        xs, ys = [series.x[i] for i in joined], [series.y[i] for i in joined]
-        axes.plot(xs, ys, color=colour, marker="o", markersize=5, label=series.label or None)
+        for number, line in enumerate(series.lines):
+            xs, ys = [series.x[i] for i in line], [series.y[i] for i in line]
+            text = series.label if number == 0 and series.label else None
+            axes.plot(xs, ys, color=colour, marker="o", markersize=5, label=text)
         if chart.kind == "front":
             axes.scatter(series.x, series.y, color=colour, s=14, alpha=0.35, linewidths=0)
         if series.band:
             low, high = zip(*series.band, strict=True)
-            axes.fill_between(series.x, low, high, color=colour, alpha=0.15, linewidth=0)
+            axes.fill_between(series.x, low, high, color=colour, alpha=0.06, linewidth=0)
+            for edge in (low, high):
+                axes.plot(series.x, edge, color=colour, alpha=0.6, linewidth=1, linestyle="--")
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
     axes.grid(color=GRID)

@@ -70,8 +70,9 @@ def _chart(chart: Chart) -> Iterator[str]:
             upper = [(x.at(a), y.at(b[1])) for a, b in zip(series.x, series.band, strict=True)]
             lower = [(x.at(a), y.at(b[0])) for a, b in zip(series.x, series.band, strict=True)]
             yield f'<polygon class="band" points="{_points([*upper, *reversed(lower)])}"/>'
-        joined = series.front or tuple(range(len(spots)))
-        yield f'<polyline class="line" points="{_points([spots[i] for i in joined])}"/>'
+        for line in series.lines:
+            yield f'<polyline class="line" points="{_points([spots[i] for i in line])}"/>'
+        joined = {i for line in series.lines for i in line}
         for i, (a, b) in enumerate(spots):
             kind = "" if i in joined else ' class="beaten"'
             hint = f"{series.hints[i]}\n{chart.x_label}: {number_text(series.x[i])}"

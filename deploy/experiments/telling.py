@@ -6,6 +6,10 @@ from typing import Any
 from .plain import canonical, text_of
 from .run import Row
 
+RESOLVED = ("chips", "mesh", "users")
+NAMED_TWICE = ("tp", "dp", "batch", "batch_per_chip", "chips")
+"""Values of a point that `RESOLVED`, its results, say in one way."""
+
 
 def telling(
     rows: Sequence[Row], varying: Sequence[str], x: str, results: Sequence[str]
@@ -27,6 +31,20 @@ def telling(
         else:
             names = rest
     return names
+
+
+def distinct(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows without those that plan the same deployment as an earlier one.
+
+    The same batch can be named by `batch` or `batch_per_chip`, the same chips by tp or dp alone.
+    """
+    found: dict[str, Row] = {}
+    for row in rows:
+        is_plan = all(name in row for name in RESOLVED)
+        known = [name for name in names if not (is_plan and name in NAMED_TWICE)]
+        key = canonical([row.get(name) for name in (*known, *RESOLVED)])
+        found.setdefault(key, row)
+    return list(found.values())
 
 
 def label(row: Row, names: Sequence[str]) -> str:

@@ -113,13 +113,35 @@ def test_constants_are_those_of_a_stack(capsys: pytest.CaptureFixture[str]) -> N
 def test_constants_are_a_table_and_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["constants"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + len(Scenario.of(BOX).settings)  # a line each
+    assert len(lines) == 4 + len(Scenario.of(BOX).settings)  # a line each, head and note
+    assert "slow_link=0-1:0.25" in lines[-1] and "documented" in lines[2]
     assert main(["constants", "dram", "link.gbps"]) == 0
     out = capsys.readouterr().out
     assert "dram.gib" in out and "400" in out and "collective" not in out
+    assert main(["constants", "STARTUP"]) == 0
+    assert "collective.startup_us = " in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["constants", "drm"])
-    assert "no constant begins with drm" in capsys.readouterr().err
+        main(["constants", "dram.gb", "link.gps"])
+    assert "no constant has 'link.gps' in its name: did you mean 'link.gbps'?" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize("width", [80, 200])
+@pytest.mark.parametrize("argv", [(), ("--sources",), ("link",)])
+def test_constants_keep_to_the_width_of_the_terminal(
+    width: int,
+    argv: tuple[str, ...],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["constants", *argv]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= width for line in lines if "=" not in line)
+    sources = [setting.constant.source for setting in Scenario.of(BOX).settings.values()]
+    text = " ".join(" ".join(line.split()) for line in lines)
+    assert (sources[0] in text) == bool(argv)  # whole, whatever the width
 
 
 def test_a_sensitivity_is_what_the_plan_with_that_change_says() -> None:

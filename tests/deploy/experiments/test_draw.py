@@ -94,6 +94,39 @@ def test_bars_add_up_and_are_not_too_many() -> None:
     assert all(abs(sum(shares) - 1) < 1e-9 for shares in zip(*bars.parts.values(), strict=True))
 
 
+def test_workloads_have_fronts_of_their_own() -> None:
+    chart = drawn(PLANS, "model", "tp", "batch", "prompt")["pareto"]
+    assert isinstance(chart, Chart)
+    assert "of their colour and prompt beats" in chart.note
+    for series in chart.series:
+        assert len(series.fronts) == 2
+        for line in series.fronts:
+            assert len({prompt_of(series.hints[i]) for i in line}) == 1
+            spots = [(series.x[i], series.y[i]) for i in line]
+            assert front(spots) == tuple(range(len(spots)))
+
+
+def prompt_of(hint: str) -> str:
+    return next(part for part in hint.split(", ") if part.startswith("prompt"))
+
+
+def test_the_same_deployment_is_drawn_once() -> None:
+    rows = [
+        {
+            **row, **named, "mesh": f"1x{row['tp']}", "users": row["batch"],
+        }
+        for row in PLANS
+        for named in ({}, {"batch": None, "batch_per_chip": row["batch"] / row["tp"]})
+    ]  # fmt: skip
+    names = ("model", "tp", "batch", "batch_per_chip", "prompt")
+    chart = drawn(rows, *names)["pareto"]
+    assert isinstance(chart, Chart)
+    assert sum(len(series.x) for series in chart.series) == len(PLANS)
+    bars = drawn(rows, *names)["breakdown"]
+    assert isinstance(bars, Bars)
+    assert len(set(bars.labels)) == len(bars.labels)
+
+
 SPOTS = st.tuples(st.integers(0, 9), st.integers(0, 9))
 
 

@@ -61,6 +61,7 @@ def test_the_page_needs_no_other_file_and_no_network(tmp_path: Path) -> None:
     path = write_html(tmp_path / "r.html", "my <lab>", figures(rows, NAMES), NAMES, rows, about)
     text = path.read_text(encoding="utf-8")
     assert text.count("<svg") == 5
+    assert re.search(r"\.band\{[^}]*stroke-dasharray", text)  # edges tell bands apart that overlap
     assert not re.search(r"(src|href)=|url\(|@import", text)
     assert set(re.findall(r"https?://[^\"' ]+", text)) == {SVG.strip("{}")}
     assert "my &lt;lab&gt;" in text and "ValueError: a &lt; b" in text
