@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from meshtwin.deploy.errors import SweepFileError
+from meshtwin.deploy.errors import SweepFileError, UnreadableFile
 from meshtwin.deploy.experiments.sweep import read_sweep
 
 from .lab import SQUARES, sweep_of
@@ -62,7 +62,7 @@ def test_other_files_and_empty_grids_are_refused(tmp_path: Path) -> None:
         sweep_of(tmp_path, "", "lab.yaml")
     with pytest.raises(SweepFileError, match="has no points"):
         sweep_of(tmp_path, SQUARES + "grid = []\n")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UnreadableFile):
         read_sweep(tmp_path / "absent.toml")
 
 
