@@ -151,7 +151,7 @@ def test_rotary_factors_and_unknown_tensors_are_not_converted(tmp_path: Path) ->
         ({"llama.block_count": None}, "llama.block_count"),
         ({"llama.block_count": 3}, "no tensor 'model.layers.2"),
         ({"llama.attention.head_count_kv": 4}, "k_proj.* expected shape"),
-        ({"llama.attention.head_count_kv": 3}, "num_kv_heads"),
+        ({"llama.attention.head_count_kv": 3}, "num_key_value_heads"),
         ({"llama.attention.head_count": 0}, "head_count"),
         ({"tokenizer.ggml.tokens": None}, "tokens|vocab_size"),
         ({"tokenizer.ggml.token_type": [1, 1]}, "2 token types"),
