@@ -180,8 +180,11 @@ def load_box(name: str) -> Box:
     found = names.get(_plain(name))
     if found is not None:
         return boxes()[found]
-    close = difflib.get_close_matches(_plain(name), names, n=1, cutoff=0.0)
-    raise UnknownBox(name, names[close[0]] if close else None, tuple(boxes()))
+    listed = {_plain(box): box for box in boxes()}
+    for known, cutoff in ((listed, 0.6), (names, 0.0)):  # an alias, where no listed name is near
+        if close := difflib.get_close_matches(_plain(name), known, n=1, cutoff=cutoff):
+            break
+    raise UnknownBox(name, known[close[0]] if close else None, tuple(boxes()))
 
 
 @cache

@@ -80,9 +80,13 @@ class ContextOverflow(ModelError):
 
     def __str__(self) -> str:
         room = max(0, self.context - self.num_prompt_tokens)
+        advice = f"at most {room} new tokens fit after this prompt"
+        if not room and self.max_new_tokens < self.context:
+            longest = self.context - self.max_new_tokens
+            advice = f"the largest prompt before {self.max_new_tokens} new tokens is {longest}"
         return (
             f"{self.num_prompt_tokens} prompt tokens + {self.max_new_tokens} new ones > the "
-            f"context of {self.context}; at most {room} new tokens fit after this prompt"
+            f"context of {self.context}; {advice}"
         )
 
 

@@ -172,7 +172,13 @@ def test_case_dashes_and_aliases_do_not_matter(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "nearest"),
-    [("quietbx2", "quietbox2"), ("galxy", "galaxy"), ("loudbux", "loudbox"), ("tk3", "t3k")],
+    [
+        ("quietbx2", "quietbox2"),
+        ("galxy", "galaxy"),
+        ("loudbux", "loudbox"),
+        ("tk3", "t3k"),
+        ("p150x", "p150x2"),
+    ],
 )
 def test_a_bad_name_gives_the_nearest_box(wrong: str, nearest: str) -> None:
     with pytest.raises(UnknownBox) as caught:

@@ -274,7 +274,7 @@ def test_the_dtype_is_the_checkpoints_unless_another_is_asked_for(
         ([-1], 1, TokenError, "token id -1 is not in the vocabulary"),
         ([1], -1, InvalidArgument, r"max_new_tokens \(=-1\) must be >= 0"),
         ([1] * 60, 5, ContextOverflow, "at most 4 new tokens fit"),
-        ([1] * 65, 0, ContextOverflow, "at most 0 new tokens fit"),
+        ([1] * 65, 0, ContextOverflow, "the largest prompt before 0 new tokens is 64"),
     ],
 )
 def test_a_bad_request_is_refused_before_any_chip_hears_of_it(
