@@ -16,7 +16,7 @@ sources: data/costs.toml and data/stacks.toml; how near they come: docs/accuracy
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ..record import Bound
 from ..spec import ChipSpec
@@ -26,6 +26,11 @@ from .product import decode_product, prefill_product
 from .work import WORK_KINDS, Work
 
 NO_CHANGES: Mapping[str, float] = MappingProxyType({})
+
+
+CUT_BY_COLUMNS: Final = ("eltwise", "move")
+"""Kinds of which a stack may cut one row of tiles over cores: what a tile asks does not depend on
+its neighbours, or only through a sum, as in a norm. A sort's does."""
 
 
 class Cost(NamedTuple):
@@ -119,8 +124,6 @@ class CostModel:
     def cores(self, work: Work) -> int:
         """How many cores have some of the work; a product's at most, see product.py."""
         parallel = work.num_parallel
-        if (
-            parallel <= 1 and work.product is None
-        ):  # one row of tiles, which a stack may cut over cores
+        if parallel <= 1 and work.kind in CUT_BY_COLUMNS:
             parallel = min(self._row_cores, work.num_tile_ops)
         return max(1, min(self.spec.num_cores, parallel))
