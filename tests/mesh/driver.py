@@ -33,6 +33,11 @@ def fails(chip, x):
 """
 
 
+def _heed_ctrl_c() -> None:
+    """A shell's background job ignores it, and so would everything that the job starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Driver:
     """A script (or a command) in a process group of its own, and everything that it starts."""
 
@@ -46,6 +51,7 @@ class Driver:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
         )
         self.family: set[psutil.Process] = set()
 
