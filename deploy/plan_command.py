@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     box = load_box(args.box) if isinstance(args.box, str) else args.box
     deployment = Deployment.of(
         name, box, args.tp, args.dp, args.batch, args.prompt, args.output, args.precision,
-        args.stack, scenario_of(args, box),
+        args.stack, scenario_of(args, box, args.stack),
     )  # fmt: skip
     try:
         plan = plan_model(deployment)

@@ -23,7 +23,7 @@ ANY = "any"  # architecture
 
 @cache
 def _tables(name: str) -> Mapping[str, Any]:
-    data = files(__package__).parent / "data"  # type: ignore[attr-defined]
+    data = files("meshtwin.chip") / "data"
     found: Mapping[str, Any] = tomllib.loads((data / name).read_text())
     return found
 

@@ -14,6 +14,9 @@ from ...fabric.topology import load_box
 
 if TYPE_CHECKING:
     from ...models.plan import Deployment
+
+if TYPE_CHECKING:
+    from ...models.plan import Deployment
     from ...models.plan_phase import PlannedMemory
 
 SHARES: Final[tuple[Bound, ...]] = ("compute", "dram", "fabric", "dispatch")
@@ -47,21 +50,10 @@ def evaluate(point: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         MeshtwinError: there is no such deployment.
     """
-    from ...mesh.scenario import Scenario
     from ...models.model_plan import plan_model
-    from ...models.plan import Deployment
     from ..plan_band import band_of
 
-    values = {name: point[name] for name in VALUES if name in point and name != "set"}
-    batch_per_chip = values.pop("batch_per_chip", None)
-    deployment = Deployment.of(**values)
-    if batch_per_chip is not None:
-        users = batch_per_chip * deployment.tp * deployment.dp
-        deployment = dataclasses.replace(deployment, batch=users)
-    changes = _changes_of(point)
-    if changes:
-        scenario = Scenario.of(deployment.box, changes.items(), deployment.stack)
-        deployment = dataclasses.replace(deployment, scenario=scenario)
+    deployment = _deployment_of(point)
     num_chips = deployment.tp * deployment.dp
     found: dict[str, Any] = {
         "chips": num_chips,
@@ -104,6 +96,23 @@ def _missing(deployment: "Deployment") -> dict[str, int]:
         return _dram(needed_memory(deployment))
     except (OutOfMemory, CircularBufferClash):
         return {}
+
+
+def _deployment_of(point: Mapping[str, Any]) -> "Deployment":
+    from ...mesh.scenario import Scenario
+    from ...models.plan import Deployment
+
+    values = {name: point[name] for name in VALUES if name in point and name != "set"}
+    batch_per_chip = values.pop("batch_per_chip", None)
+    deployment = Deployment.of(**values)
+    if batch_per_chip is not None:
+        users = batch_per_chip * deployment.tp * deployment.dp
+        deployment = dataclasses.replace(deployment, batch=users)
+    changes = _changes_of(point)
+    if changes:
+        scenario = Scenario.of(deployment.box, changes.items(), deployment.stack)
+        deployment = dataclasses.replace(deployment, scenario=scenario)
+    return deployment
 
 
 def _ends(name: str, ends: tuple[float, float]) -> dict[str, float]:

@@ -231,3 +231,14 @@ def test_the_page_names_constants_that_there_are_and_its_sweep_is_legal(tmp_path
     (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / "page.toml").write_text(text)
     assert len(read_sweep(tmp_path / "page.toml").points) == 12
+
+
+def test_a_constant_is_changed_from_the_one_of_the_stack_that_is_planned(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """0 is what bare ops have, and so no change of theirs; of the general library it is one."""
+    rates = []
+    for changes in ([], ["--set", "cost.op_start_us=0"]):
+        assert main(["plan", "llama-3.2-1b", "--no-ops", "--json", *changes]) == 0
+        rates.append(json.loads(capsys.readouterr().out)["sim_tokens_per_s_per_user"])
+    assert rates[1] > 1.2 * rates[0]
