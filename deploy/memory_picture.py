@@ -16,6 +16,8 @@ COLOURS = (
     "#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#eeca3b", "#b279a2", "#ff9da6",
     "#9d755d", "#7f7f7f", "#1f9e89", "#8c6bb1",
 )  # fmt: skip
+DARK = "#444444"
+"""What firmware and kernels keep for themselves."""
 WIDTH, BAR, ROW = 1000, 44, 18  # of the picture, of a bar and of a line of text, in pixels
 
 
@@ -91,7 +93,7 @@ def _bank_svg(report: BankReport, y: int) -> tuple[list[str], int]:
     reserved = Block(0, report.reserved_bytes, "reserved")
     for block in (reserved, *report.blocks):
         width = min(block.address + block.nbytes, last_address) - block.address
-        fill = "#f4f4f4" if block.is_free else colours.get(group_of_layers(block.what), "#444444")
+        fill = "#f4f4f4" if block.is_free else colours.get(group_of_layers(block.what), DARK)
         label = (
             f"{block.what or 'free'}: {human_bytes(block.nbytes)} at {block.address} "
             f"({block.address:#x})"
@@ -102,9 +104,10 @@ def _bank_svg(report: BankReport, y: int) -> tuple[list[str], int]:
             f'stroke-width="0.3"><title>{escape(label)}</title></rect>'
         )
     y += BAR + 4
-    for name, size in found:
-        parts.append(f'<rect x="10" y="{y + 4}" width="10" height="10" fill="{colours[name]}"/>')
-        words = f"{name}  {human_bytes(size)} a bank"
+    for name, size in (*found, ("reserved", report.reserved_bytes)):
+        fill = colours.get(name, DARK)
+        parts.append(f'<rect x="10" y="{y + 4}" width="10" height="10" fill="{fill}"/>')
+        words = f"{name}  {human_bytes(size)} a {unit.removesuffix('s')}"
         parts.append(f'<text x="26" y="{y + 13}">{escape(words)}</text>')
         y += ROW
     return parts, y + ROW

@@ -80,6 +80,8 @@ def test_the_picture_is_a_file_of_svg(folder: Path, tmp_path: Path) -> None:
     root = ET.parse(file).getroot()
     assert root.tag.endswith("svg")
     words = [text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert sum(word.startswith("reserved") for word in words) == 2
+    assert any(word.endswith("a core") for word in words)
     assert any("kv_cache" in word for word in words)
     assert any(word.startswith("L1: one of 110 cores") for word in words)
 
