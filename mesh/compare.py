@@ -27,6 +27,7 @@ from .paired import PairedWatcher
 from .parts import slices
 from .placement import Local
 from .program import MeshChip
+from .session_folder import temporary_folder
 from .shadow import ROOM, ShadowWatcher
 from .tape import Entry, TapeReader, TapeWriter
 from .tree import map_leaves
@@ -79,8 +80,8 @@ def compare(
         runs = mesh.run(beside_shadows, program, args)
         return comparison_of(mesh.box.name, "its own ops in float32", runs)
     if isinstance(reference, OneChip):
-        with tempfile.TemporaryDirectory(prefix="meshtwin-tape-") as folder:
-            tape = _record_alone(mesh, reference, Path(folder) / "tape")
+        with temporary_folder() as folder:
+            tape = _record_alone(mesh, reference, folder / "tape")
             runs = mesh.run(beside_tape, tape, program, args)
             return comparison_of(mesh.box.name, "the same on one chip", runs, tape)
     if isinstance(reference, Reference):

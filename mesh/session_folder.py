@@ -6,7 +6,8 @@ import shutil
 import signal
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TEMP_PREFIX = "meshtwin-ray-"
@@ -16,7 +17,7 @@ END_TIMEOUT_S = 5.0
 
 
 class SessionFolder:
-    """The temporary folder of a local Ray. A lock on it, which dies with us, says that we live."""
+    """A temporary folder, of a local Ray or ours. A lock on it, dying with us, says that we live."""
 
     def __init__(self) -> None:
         while True:
@@ -52,6 +53,16 @@ class SessionFolder:
         """Remove the folder with all that Ray left in it."""
         shutil.rmtree(self.path, ignore_errors=True)
         os.close(self._lock)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for as long as the block lasts; if we are killed in it, until a mesh is opened."""
+    folder = SessionFolder()
+    try:
+        yield folder.path
+    finally:
+        folder.remove()
 
 
 def sweep_dead_sessions() -> None:

@@ -105,3 +105,23 @@ def test_what_a_failed_start_has_started_is_ended(
     with pytest.raises(KeyboardInterrupt):
         open_session("p150", None, 1)
     assert children[0].wait(timeout=5.0) == -signal.SIGKILL
+
+
+KILLED = """
+import os, signal
+from meshtwin.mesh.session_folder import temporary_folder
+with temporary_folder() as folder:
+    (folder / "tape").write_bytes(b"x" * 1000)
+    print(folder, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_temporary_folder_goes_with_its_block_and_after_a_kill_with_the_next_sweep() -> None:
+    with session_folder.temporary_folder() as mine:
+        out = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True).stdout
+        left = Path(out.strip())
+        assert left.exists() and mine.exists()
+        sweep_dead_sessions()
+        assert mine.exists() and not left.exists()
+    assert not mine.exists()
