@@ -17,7 +17,7 @@ END_TIMEOUT_S = 5.0
 
 
 class SessionFolder:
-    """A temporary folder, of a local Ray or ours. A lock on it, dying with us, says that we live."""
+    """A temporary folder, of a local Ray or ours. A lock on it, which dies with us: we live."""
 
     def __init__(self) -> None:
         while True:
